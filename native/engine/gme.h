@@ -1,0 +1,154 @@
+// gme.h: the engine as the addon, the tool and the tests see it.
+//
+// One opaque model, plain structs in, caller-owned floats out. The header is narrow on purpose: it names no ggml type, so
+// that the graph library can change, and no Node type, so that the engine can be tested without Node.
+//
+//   gme_model_load -> gme_model_info / gme_embed / gme_tokenize … -> gme_model_free
+//
+// Threads: one call at a time per model; different models are independent. Strings are UTF-8 with explicit lengths.
+// Source of every number: docs/model.md.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gme_model gme_model;
+
+typedef enum gme_status {
+    GME_STATUS_OK      = 0,
+    GME_STATUS_ERROR   = 1,  // *error is set
+    GME_STATUS_ABORTED = 2,  // the abort callback answered true; *error is set (code GME_ABORTED)
+} gme_status;
+
+// What went wrong. Owned by the caller: free with gme_error_free. Strings are never NULL, empty where they do not apply.
+typedef struct gme_error {
+    const char * code;      // stable, GME_…
+    const char * message;
+    const char * file;
+    const char * field;
+    const char * value;     // what was found, at most 120 characters
+    const char * expected;
+    int64_t      offset;    // bytes from the start of the file, -1 where it does not apply
+    int32_t      item;      // index of the offending item of gme_embed, -1 where it does not apply
+} gme_error;
+
+void gme_error_free(gme_error * error);
+
+// Asked between graph nodes and between files' parts, on the calling or on a compute thread; true stops the call.
+typedef bool (*gme_abort_callback)(void * user_data);
+
+typedef enum gme_positions {
+    GME_POSITIONS_FROM_FILE  = 0,  // gme.positions, else sequential
+    GME_POSITIONS_SEQUENTIAL = 1,  // 0,1,2,… over all tokens: the published GME path
+    GME_POSITIONS_MROPE      = 2,  // Qwen2-VL's (t, h, w) grid
+} gme_positions;
+
+typedef enum gme_toggle { GME_TOGGLE_FROM_FILE = 0, GME_TOGGLE_ON = 1, GME_TOGGLE_OFF = 2 } gme_toggle;
+
+typedef struct gme_load_params {
+    const char *       mmproj;            // path of the vision tower's file; NULL: the model's own tower, else mmproj-*.gguf beside it
+    int32_t            n_threads;         // 1…512
+    bool               use_mmap;          // map the weights (default) or read them into owned memory
+    gme_positions      positions;
+    gme_toggle         loader_resize;     // the first of the two resizes; off for models tuned with a single one
+    int32_t            image_tokens_min;  // 0: the file's, else 256
+    int32_t            image_tokens_max;  // 0: the file's, else 1280
+    int32_t            tokens_max;        // 0: the file's context length
+    gme_abort_callback abort;             // may be NULL
+    void *             abort_data;
+    void (*progress)(float fraction, void * user_data);  // 0…1, on the calling thread; may be NULL
+    void *             progress_data;
+} gme_load_params;
+
+gme_load_params gme_load_params_default(void);
+
+gme_status gme_model_load(const char * path, const gme_load_params * params, gme_model ** model, gme_error ** error);
+void       gme_model_free(gme_model * model);
+
+// JSON text, owned by the model: dimensions, sizes, types, limits, defaults in force, fingerprint, memory.
+const char * gme_model_info(const gme_model * model);
+int32_t      gme_model_dimensions(const gme_model * model);
+
+// JSON text of a file's keys, tensors and sizes without loading it as a model. Free with gme_string_free.
+gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error);
+void       gme_string_free(char * text);
+
+typedef struct gme_text {
+    const char * data;  // NULL: no text; "" is a text
+    size_t       size;  // bytes
+} gme_text;
+
+typedef struct gme_image {
+    const uint8_t * rgb;  // [height, width, 3], row-major, 8 bit; NULL: no image
+    int32_t         width;
+    int32_t         height;
+} gme_image;
+
+typedef struct gme_item {
+    gme_text  text;
+    gme_image image;
+    gme_text  instruction;  // data NULL: the model's default
+} gme_item;
+
+typedef enum gme_overflow {
+    GME_OVERFLOW_ERROR     = 0,
+    GME_OVERFLOW_TRUNCATE  = 1,  // cut the user's text, keep the closing tokens
+    GME_OVERFLOW_REFERENCE = 2,  // cut the whole sequence from the right, as the published class does
+} gme_overflow;
+
+// A tapped tensor: rows of a stage, [n_rows, n_columns] f32 (n_rows 0: one-dimensional, [n_columns]).
+typedef void (*gme_tap_callback)(const char * name, const float * data, int64_t n_rows, int64_t n_columns, void * user_data);
+
+typedef struct gme_embed_params {
+    gme_overflow       overflow;
+    bool               parse_special;     // special strings in texts become control tokens (the reference); false: plain text
+    int32_t            n_batch_tokens;    // tokens of several items that run in one pass; 0: the engine's choice
+    gme_abort_callback abort;             // may be NULL
+    void *             abort_data;
+    gme_tap_callback   tap;               // may be NULL; with a tap every row of every stage is computed
+    void *             tap_data;
+    void (*progress)(int32_t n_done, void * user_data);  // after each pass; may be NULL
+    void *             progress_data;
+} gme_embed_params;
+
+gme_embed_params gme_embed_params_default(void);
+
+// Embeds n_items into `embeddings`, [n_items, dimensions] f32, unit length, memory of the caller.
+gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error);
+
+typedef struct gme_token_count { int32_t text; int32_t image; int32_t total; } gme_token_count;
+
+// Tokens the item would take; total counts the template too. Runs no graph; only the image's width and height are read.
+gme_status gme_count_tokens(const gme_model * model, const gme_item * item, bool parse_special, gme_token_count * count, gme_error ** error);
+
+// Ids of the bare text, without the template. *ids is freed with gme_ids_free.
+gme_status gme_tokenize(const gme_model * model, gme_text text, bool parse_special, int32_t ** ids, size_t * n_ids, gme_error ** error);
+void       gme_ids_free(int32_t * ids);
+
+// Sizes a picture passes through. grid_* count patches of 14×14; image_tokens = grid_h*grid_w/4.
+typedef struct gme_image_plan {
+    int32_t loader_width, loader_height;
+    int32_t processor_width, processor_height;
+    int32_t grid_t, grid_h, grid_w;
+    int32_t image_tokens;
+} gme_image_plan;
+
+gme_status gme_image_plan_make(int32_t width, int32_t height, bool loader_resize, int32_t image_tokens_min, int32_t image_tokens_max,
+                               gme_image_plan * plan, gme_error ** error);
+
+// The pixels of each stage, for tests and `gme inspect`. Buffers of the caller, sizes from the plan:
+// loader_rgb [loader_h, loader_w, 3], processor_rgb [processor_h, processor_w, 3], pixel_values [grid_h*grid_w, 1176] f32.
+gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * plan, uint8_t * loader_rgb, uint8_t * processor_rgb,
+                                float * pixel_values, gme_error ** error);
+
+// Converts n numbers between "f32", "f16" and "bf16" (round to nearest even), for the converter.
+gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error);
+
+#ifdef __cplusplus
+}
+#endif
