@@ -1,0 +1,384 @@
+// gguf-parser: the header of a GGUF file -> checked keys, values and tensor ranges.
+//
+//   magic, version, counts -> keys and values -> alignment -> tensor descriptions -> ranges inside the file
+//
+// Every length is compared with a limit and with the bytes that are left before anything is allocated; products are
+// checked multiplications; no recursion. Only the header is read: memory grows with the file's real bytes, never with
+// the numbers it claims. Limits: docs/errors.md.
+
+#include "gguf-parser.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tensor-types.h"
+
+namespace gme {
+
+namespace {
+
+constexpr uint64_t limit_keys           = 4096;
+constexpr uint64_t limit_tensors        = 16384;
+constexpr uint64_t limit_key_bytes      = 256;
+constexpr uint64_t limit_string_bytes   = 4ull << 20;
+constexpr uint64_t limit_element_bytes  = 4ull << 10;
+constexpr uint64_t limit_array_elements = 1ull << 20;
+constexpr uint64_t limit_metadata_bytes = 256ull << 20;
+constexpr uint64_t limit_name_bytes     = 63;
+
+uint64_t scalar_size(gguf_type type) {
+    switch (type) {
+        case gguf_type::u8: case gguf_type::i8: case gguf_type::boolean: return 1;
+        case gguf_type::u16: case gguf_type::i16: return 2;
+        case gguf_type::u32: case gguf_type::i32: case gguf_type::f32: return 4;
+        case gguf_type::u64: case gguf_type::i64: case gguf_type::f64: return 8;
+        default: return 0;
+    }
+}
+
+// What a wrong first word looks like, for people who passed another kind of file.
+const char * guess_format(const char * head, uint64_t size) {
+    const auto starts = [&](const char * magic) { return size >= std::strlen(magic) && std::memcmp(head, magic, std::strlen(magic)) == 0; };
+    if (starts("version https://git-lfs")) return "a Git LFS pointer, not a model";
+    if (starts("GGML") || starts("ggjt") || starts("tjgg") || starts("lmgg") || starts("fmgg")) return "an old GGML file";
+    if (starts("PK\x03\x04")) return "a zip archive or a PyTorch checkpoint";
+    if (starts("\x7f" "ELF")) return "a program";
+    if (starts("<!") || starts("<html") || starts("<HTML")) return "a web page";
+    if (starts("\x80\x02") || starts("\x80\x04")) return "a pickle";
+    if (size > 9 && head[8] == '{') return "a safetensors file; `gme convert` makes a GGUF of its folder";
+    return "not a GGUF file";
+}
+
+bool is_utf8(std::string_view text) {
+    for (size_t i = 0; i < text.size();) {
+        const auto lead = static_cast<unsigned char>(text[i]);
+        const int  n    = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+        if (n == 0 || i + static_cast<size_t>(n) > text.size()) {
+            return false;
+        }
+        uint32_t point = n == 1 ? lead : lead & (0x7F >> n);
+        for (int k = 1; k < n; k++) {
+            const auto next = static_cast<unsigned char>(text[i + static_cast<size_t>(k)]);
+            if ((next & 0xC0) != 0x80) {
+                return false;
+            }
+            point = (point << 6) | (next & 0x3F);
+        }
+        const bool overlong  = (n == 3 && point < 0x800) || (n == 4 && (point < 0x10000 || point > 0x10FFFF));
+        const bool surrogate = point >= 0xD800 && point <= 0xDFFF;
+        if (overlong || surrogate) {
+            return false;
+        }
+        i += static_cast<size_t>(n);
+    }
+    return true;
+}
+
+bool is_name_character(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+}  // namespace
+
+error gguf_parser::fail(const char * code, const std::string & message, const std::string & field) const {
+    return error(code, printable(target_.path()) + ": " + message).in_file(target_.path()).at_field(field).at_offset(static_cast<int64_t>(at_));
+}
+
+void gguf_parser::need(uint64_t size, const std::string & field) {
+    if (size > file_size_ - at_) {
+        throw fail("GME_GGUF_TRUNCATED", "the file ends inside " + field, field)
+            .found(static_cast<int64_t>(file_size_ - at_)).wanted(std::to_string(size) + " more bytes");
+    }
+    const uint64_t end = at_ + size;
+    if (end > limit_metadata_bytes) {
+        throw fail("GME_GGUF_LIMIT", "the metadata is too large", "metadata").found(static_cast<int64_t>(end))
+            .wanted("at most " + std::to_string(limit_metadata_bytes) + " bytes");
+    }
+    uint64_t have = target_.header_.size();
+    if (end > have) {
+        // Doubling reads keep the number of reads small; the last one stops at the file's end.
+        const uint64_t grown = std::min(file_size_, std::max<uint64_t>({ end, have * 2, 1ull << 16 }));
+        target_.header_.resize(grown);
+        target_.file_.read(have, target_.header_.data() + have, grown - have);
+    }
+}
+
+template <typename T> T gguf_parser::read(const std::string & field) {
+    need(sizeof(T), field);
+    T value;
+    std::memcpy(&value, target_.header_.data() + at_, sizeof(T));
+    at_ += sizeof(T);
+    return value;
+}
+
+void gguf_parser::parse_magic() {
+    if (file_size_ < 4) {
+        throw fail("GME_GGUF_TRUNCATED", "the file has " + std::to_string(file_size_) + " bytes", "header.magic").wanted("GGUF");
+    }
+    need(std::min<uint64_t>(file_size_, 32), "header.magic");
+    const char * head = target_.header_.data();
+    if (std::memcmp(head, "GGUF", 4) != 0) {
+        throw fail("GME_GGUF_BAD_MAGIC", guess_format(head, std::min<uint64_t>(file_size_, 32)), "header.magic")
+            .found(printable({ head, 4 })).wanted("GGUF");
+    }
+    at_ = 4;
+}
+
+void gguf_parser::parse_version() {
+    const auto version = read<uint32_t>("header.version");
+    if (version == 3) {
+        return;
+    }
+    at_ -= 4;
+    if (version == 0x03000000u) {
+        throw fail("GME_GGUF_ENDIAN", "the file is big-endian", "header.version").found(static_cast<int64_t>(version)).wanted("3, little-endian");
+    }
+    throw fail("GME_GGUF_BAD_VERSION", "unsupported GGUF version", "header.version").found(static_cast<int64_t>(version)).wanted("3");
+}
+
+std::string_view gguf_parser::parse_text(uint64_t limit, const char * limit_code, const std::string & field, uint64_t & at) {
+    const auto size = read<uint64_t>(field);
+    if (size > limit) {
+        at_ -= 8;
+        throw fail(limit_code, "a string is too long", field).found(std::to_string(size)).wanted("at most " + std::to_string(limit) + " bytes");
+    }
+    need(size, field);
+    at = at_;
+    at_ += size;
+    return target_.bytes(at, size);
+}
+
+void gguf_parser::parse_key(uint64_t index) {
+    const std::string place = "kv[" + std::to_string(index) + "].key";
+    gguf_value        value;
+    value.key_at             = at_;
+    uint64_t    at           = 0;
+    const auto  text         = parse_text(limit_key_bytes, "GME_GGUF_LIMIT", place, at);
+    const std::string key(text);
+    at_ = value.key_at;
+    if (!is_utf8(key)) {
+        throw fail("GME_GGUF_BAD_UTF8", "a key is not UTF-8", place).found(printable(key));
+    }
+    if (key.empty() || !std::all_of(key.begin(), key.end(), is_name_character)) {
+        throw fail("GME_GGUF_BAD_VALUE", "a key has characters that keys do not have", place).found(printable(key)).wanted("letters, digits, . _ -");
+    }
+    at_ = at + key.size();
+    const std::string field = "kv[\"" + key + "\"]";
+    const auto        type  = read<uint32_t>(field);
+    if (type > static_cast<uint32_t>(gguf_type::f64)) {
+        at_ -= 4;
+        throw fail("GME_GGUF_BAD_TYPE", "a value has no known type", field).found(static_cast<int64_t>(type)).wanted("0..12");
+    }
+    value.type = static_cast<gguf_type>(type);
+    parse_value(value, field);
+    target_.keys_.emplace_back(key, value);
+}
+
+void gguf_parser::parse_value(gguf_value & value, const std::string & field) {
+    if (value.type == gguf_type::array) {
+        parse_array(value, field);
+        return;
+    }
+    if (value.type == gguf_type::string) {
+        const auto text = parse_text(limit_string_bytes, "GME_GGUF_LIMIT", field, value.at);
+        value.count     = text.size();
+        return;
+    }
+    const uint64_t size = scalar_size(value.type);
+    need(size, field);
+    value.at = at_;
+    if (value.type == gguf_type::boolean && static_cast<unsigned char>(target_.header_[at_]) > 1) {
+        throw fail("GME_GGUF_BAD_VALUE", "a boolean is neither 0 nor 1", field)
+            .found(static_cast<int64_t>(static_cast<unsigned char>(target_.header_[at_]))).wanted("0 or 1");
+    }
+    at_ += size;
+}
+
+void gguf_parser::parse_array(gguf_value & value, const std::string & field) {
+    const auto element = read<uint32_t>(field);
+    if (element > static_cast<uint32_t>(gguf_type::f64) || element == static_cast<uint32_t>(gguf_type::array)) {
+        at_ -= 4;
+        throw fail("GME_GGUF_BAD_TYPE", "an array's elements have no usable type (arrays of arrays are not supported)", field)
+            .found(static_cast<int64_t>(element)).wanted("0..8, 10..12");
+    }
+    value.element = static_cast<gguf_type>(element);
+    value.count   = read<uint64_t>(field);
+    if (value.count > limit_array_elements) {
+        at_ -= 8;
+        throw fail("GME_GGUF_LIMIT", "an array is too long", field).found(std::to_string(value.count))
+            .wanted("at most " + std::to_string(limit_array_elements) + " elements");
+    }
+    if (value.element != gguf_type::string) {
+        const uint64_t size = value.count * scalar_size(value.element);  // ≤ 2^23: cannot wrap
+        need(size, field);
+        value.at = at_;
+        at_ += size;
+        return;
+    }
+    value.at = at_;
+    for (uint64_t i = 0; i < value.count; i++) {
+        uint64_t at = 0;
+        // No per-element field text here: building 150,000 of them would cost more than reading the file.
+        parse_text(limit_element_bytes, "GME_GGUF_LIMIT", field, at);
+    }
+}
+
+void gguf_parser::check_alignment() {
+    const gguf_value * value = target_.find_key("general.alignment");
+    if (value == nullptr) {
+        return;
+    }
+    const std::string field = "kv[\"general.alignment\"]";
+    at_                     = value->at;
+    if (value->type != gguf_type::u32) {
+        throw fail("GME_GGUF_WRONG_TYPE", "general.alignment has another type", field).found(gguf_type_name(value->type)).wanted("u32");
+    }
+    const int64_t alignment = target_.integer_at(gguf_type::u32, value->at);
+    if (alignment < 8 || alignment > 65536 || (alignment & (alignment - 1)) != 0) {
+        throw fail("GME_GGUF_BAD_VALUE", "general.alignment is out of range", field).found(alignment).wanted("a power of two in 8..65536");
+    }
+    target_.alignment_ = static_cast<uint64_t>(alignment);
+}
+
+void gguf_parser::parse_tensor(uint64_t index) {
+    const std::string place = "tensor[" + std::to_string(index) + "]";
+    gguf_tensor       tensor;
+    tensor.info_at          = at_;
+    uint64_t         at     = 0;
+    const auto       text   = parse_text(limit_name_bytes, "GME_TENSOR_BAD_NAME", place + ".name", at);
+    tensor.name             = std::string(text);
+    if (tensor.name.empty() || !std::all_of(tensor.name.begin(), tensor.name.end(), is_name_character)) {
+        at_ = tensor.info_at;
+        throw fail("GME_TENSOR_BAD_NAME", "a tensor's name has characters that names do not have", place + ".name")
+            .found(printable(tensor.name)).wanted("1..63 letters, digits, . _ -");
+    }
+    const std::string field = "tensor[\"" + tensor.name + "\"]";
+    parse_tensor_shape(tensor, field);
+    tensor.offset = read<uint64_t>(field + ".offset");
+    if (tensor.offset % target_.alignment_ != 0) {
+        throw fail("GME_TENSOR_OFFSET", "a tensor is not aligned", field + ".offset").found(std::to_string(tensor.offset))
+            .wanted("a multiple of " + std::to_string(target_.alignment_));
+    }
+    target_.tensors_.push_back(std::move(tensor));
+}
+
+void gguf_parser::parse_tensor_shape(gguf_tensor & tensor, const std::string & field) {
+    const auto n_dims = read<uint32_t>(field + ".n_dims");
+    if (n_dims < 1 || n_dims > 4) {
+        throw fail("GME_TENSOR_DIMS", "a tensor has an impossible number of dimensions", field + ".n_dims").found(static_cast<int64_t>(n_dims)).wanted("1..4");
+    }
+    tensor.n_dims = static_cast<int32_t>(n_dims);
+    int64_t sides[4] = { 1, 1, 1, 1 };
+    int64_t n        = 1;
+    bool    overflow = false;
+    for (uint32_t i = 0; i < n_dims; i++) {
+        sides[i] = read<int64_t>(field + ".ne[" + std::to_string(i) + "]");
+        overflow = sides[i] > 0 && (__builtin_mul_overflow(n, sides[i], &n) || overflow);
+    }
+    const auto type_number = read<uint32_t>(field + ".type");
+    const auto * type      = find_tensor_type(type_number);
+    if (type == nullptr) {
+        throw fail("GME_TENSOR_TYPE", "a tensor has an unknown type", field + ".type").found(static_cast<int64_t>(type_number)).wanted(multipliable_types());
+    }
+    int64_t bytes = 0;
+    overflow      = overflow || __builtin_mul_overflow(n, static_cast<int64_t>(type->block_size), &bytes) || bytes > INT64_MAX - 65536;
+    for (uint32_t i = 0; i < n_dims; i++) {
+        if (sides[i] < 1 || (sides[i] > INT32_MAX && !overflow)) {
+            throw fail("GME_TENSOR_DIMS", "a tensor's side is out of range", field + ".ne[" + std::to_string(i) + "]").found(sides[i]).wanted("1..2147483647");
+        }
+    }
+    if (overflow) {
+        throw fail("GME_TENSOR_OVERFLOW", "a tensor's size overflows", field + ".ne").wanted("a size below 2^63 bytes");
+    }
+    if (sides[0] % type->block_rows != 0) {
+        throw fail("GME_TENSOR_SHAPE", "a row is not a whole number of blocks", field + ".ne[0]").found(sides[0])
+            .wanted("a multiple of " + std::to_string(type->block_rows));
+    }
+    std::copy(sides, sides + 4, tensor.ne);
+    tensor.type = type_number;
+    tensor.size = static_cast<uint64_t>(n / type->block_rows) * type->block_size;
+}
+
+// Offsets become places in the file; ranges must lie inside it, be disjoint and leave no room for other data.
+void gguf_parser::check_ranges() {
+    const uint64_t align = target_.alignment_;
+    const uint64_t start = (at_ + align - 1) / align * align;
+    if (!target_.tensors_.empty() && start > file_size_) {
+        throw fail("GME_GGUF_TRUNCATED", "the file ends before its data", "data_start").wanted(std::to_string(start) + " bytes");
+    }
+    target_.data_start_ = start;
+    std::vector<const gguf_tensor *> order;
+    for (auto & tensor : target_.tensors_) {
+        const std::string field = "tensor[\"" + tensor.name + "\"]";
+        at_                     = tensor.info_at;
+        const uint64_t room     = file_size_ - start;
+        if (tensor.offset > room || tensor.size > room - tensor.offset) {
+            throw fail("GME_TENSOR_BOUNDS", "a tensor lies outside the file", field).found(std::to_string(tensor.offset))
+                .wanted("offset + " + std::to_string(tensor.size) + " bytes within " + std::to_string(room));
+        }
+        tensor.offset += start;
+        order.push_back(&tensor);
+    }
+    std::sort(order.begin(), order.end(), [](const gguf_tensor * a, const gguf_tensor * b) { return a->offset < b->offset; });
+    uint64_t            end  = start;
+    const gguf_tensor * last = nullptr;
+    for (const auto * tensor : order) {
+        at_                     = tensor->info_at;
+        const std::string field = "tensor[\"" + tensor->name + "\"]";
+        if (tensor->offset < end) {
+            throw fail("GME_TENSOR_OVERLAP", "two tensors share bytes: " + (last ? last->name : "") + " and " + tensor->name, field)
+                .found(last ? last->name : "").wanted("disjoint ranges");
+        }
+        if (tensor->offset - end > align - 1) {
+            throw fail("GME_TENSOR_OFFSET", "bytes between two tensors belong to none", field + ".offset")
+                .found(std::to_string(tensor->offset - end)).wanted("at most " + std::to_string(align - 1) + " bytes");
+        }
+        end  = tensor->offset + tensor->size;
+        last = tensor;
+    }
+    if (last != nullptr && file_size_ - end > align - 1) {
+        at_ = end;
+        throw fail("GME_GGUF_BAD_VALUE", "trailing data after the last tensor", "data_end").found(std::to_string(file_size_ - end))
+            .wanted("at most " + std::to_string(align - 1) + " bytes");
+    }
+}
+
+void gguf_parser::parse() {
+    parse_magic();
+    parse_version();
+    n_tensors_ = read<uint64_t>("header.n_tensors");
+    if (n_tensors_ > limit_tensors) {
+        throw fail("GME_GGUF_LIMIT", "too many tensors", "header.n_tensors").found(std::to_string(n_tensors_)).wanted("at most " + std::to_string(limit_tensors));
+    }
+    n_keys_ = read<uint64_t>("header.n_kv");
+    if (n_keys_ > limit_keys) {
+        throw fail("GME_GGUF_LIMIT", "too many keys", "header.n_kv").found(std::to_string(n_keys_)).wanted("at most " + std::to_string(limit_keys));
+    }
+    target_.keys_.reserve(n_keys_);
+    for (uint64_t i = 0; i < n_keys_; i++) {
+        parse_key(i);
+        auto & [key, value] = target_.keys_.back();
+        const auto [known, inserted] = target_.key_index_.emplace(key, i);
+        if (!inserted) {
+            at_ = value.key_at;
+            throw fail("GME_GGUF_DUP_KEY", "a key stands twice, at bytes " + std::to_string(target_.keys_[known->second].second.key_at) +
+                       " and " + std::to_string(value.key_at), "kv[\"" + key + "\"]");
+        }
+    }
+    const uint64_t tensors_at = at_;
+    check_alignment();
+    at_ = tensors_at;
+    target_.tensors_.reserve(n_tensors_);
+    for (uint64_t i = 0; i < n_tensors_; i++) {
+        parse_tensor(i);
+        const auto & tensor = target_.tensors_.back();
+        if (!target_.tensor_index_.emplace(tensor.name, i).second) {
+            at_ = tensor.info_at;
+            throw fail("GME_TENSOR_DUP", "a tensor stands twice", "tensor[\"" + tensor.name + "\"]").found(tensor.name);
+        }
+    }
+    target_.header_size_ = at_;
+    check_ranges();
+}
+
+}  // namespace gme
