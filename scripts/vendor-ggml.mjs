@@ -43,8 +43,13 @@ function run(command, args, options = {}) {
       ...options,
     });
   } catch (error) {
-    if (error.code === "ENOENT") throw new VendorError(`${command} is not on the PATH; vendoring ggml needs npm and git`);
-    const reason = String(error.stderr ?? "").trim().split("\n").slice(-5).join("\n");
+    if (error.code === "ENOENT")
+      throw new VendorError(`${command} is not on the PATH; vendoring ggml needs npm and git`);
+    const reason = String(error.stderr ?? "")
+      .trim()
+      .split("\n")
+      .slice(-5)
+      .join("\n");
     throw new VendorError(`${command} ${args[0]} failed: ${reason || error.message}`);
   }
 }
@@ -54,7 +59,11 @@ const sha256 = (data) => createHash("sha256").update(data).digest("hex");
 function listFiles(folder) {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name)).split(sep).join("/"))
+    .map((entry) =>
+      relative(folder, join(entry.parentPath ?? entry.path, entry.name))
+        .split(sep)
+        .join("/"),
+    )
     .filter((name) => name !== ".pin")
     .sort((a, b) => (a < b ? -1 : 1));
 }
@@ -165,7 +174,9 @@ function update(version) {
     };
     install(tree, pin.treeSha256);
     writeFileSync(pinFile, `${JSON.stringify(pin, null, 2)}\n`);
-    console.log(`vendor/ggml.json: ggml ${pin.ggmlVersion} of llama.cpp ${tag} (${name}@${version}); run the tests before committing`);
+    console.log(
+      `vendor/ggml.json: ggml ${pin.ggmlVersion} of llama.cpp ${tag} (${name}@${version}); run the tests before committing`,
+    );
   });
 }
 

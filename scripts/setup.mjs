@@ -1,0 +1,131 @@
+// Brings a checkout to the point where `gme` runs; the first command after `git clone`, so Node's built-ins only.
+//
+// npm ci -> vendor/ggml -> native build -> tsc and the ESM entry. Each step says what it does and is skipped when its
+// inputs have not changed.
+//
+//   node scripts/setup.mjs          everything the demo needs
+//   node scripts/setup.mjs --test   the engine's tests as well
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const at = (...parts) => join(root, ...parts);
+const seconds = (since) => ((performance.now() - since) / 1000).toFixed(1);
+
+function run(title, command, args) {
+  const start = performance.now();
+  const done = spawnSync(command, args, { cwd: root, stdio: "inherit", shell: process.platform === "win32" });
+  if (done.error?.code === "ENOENT") throw new Error(`${title}: ${command} is not on the PATH`);
+  if (done.status !== 0) throw new Error(`${title}: ${command} ${args[0]} ended with ${done.signal ?? done.status}`);
+  return seconds(start);
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < 20 || (major === 20 && minor < 17)) {
+    throw new Error(`Node ${process.versions.node} is too old to build from source: 20.17 or newer is needed`);
+  }
+}
+
+// npm's record of what it installed against the lock file: every package that is not optional, in the same version.
+function dependenciesAreInstalled() {
+  const installedFile = at("node_modules", ".package-lock.json");
+  if (!existsSync(installedFile)) return false;
+  const installed = JSON.parse(readFileSync(installedFile, "utf8")).packages;
+  const locked = Object.entries(JSON.parse(readFileSync(at("package-lock.json"), "utf8")).packages);
+  return locked.every(([path, entry]) => {
+    if (path === "" || (!installed[path] && (entry.optional || entry.devOptional))) return true;
+    return installed[path]?.version === entry.version;
+  });
+}
+
+function installDependencies() {
+  if (dependenciesAreInstalled()) return console.log("node_modules: up to date");
+  console.log("node_modules: npm ci");
+  console.log(`node_modules: installed in ${run("node_modules", "npm", ["ci"])} s`);
+}
+
+function filesBelow(path) {
+  if (!existsSync(path)) return [];
+  const entries = readdirSync(path, { withFileTypes: true, recursive: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+}
+
+// One digest over names and contents of the inputs, and over what else decides the output.
+function hashInputs(paths, ...rest) {
+  const hash = createHash("sha256").update(JSON.stringify([root, process.version, process.arch, ...rest]));
+  for (const file of paths.toSorted()) hash.update(`${relative(root, file)}\0`).update(readFileSync(file));
+  return hash.digest("hex");
+}
+
+function isStamped(stampFile, digest, outputs) {
+  return (
+    outputs.every((path) => existsSync(path)) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === digest
+  );
+}
+
+function buildNative(withTests) {
+  const inputs = [at("CMakeLists.txt"), at("vendor", "ggml.json"), at("package.json"), at("scripts", "cmake-build.js")];
+  inputs.push(...filesBelow(at("native")), ...(withTests ? filesBelow(at("test", "engine")) : []));
+  const digest = hashInputs(inputs);
+  const stampFile = at("build-cmake", withTests ? ".stamp-tests" : ".stamp");
+  if (isStamped(stampFile, digest, [at("build", "Release", "gme_embed.node")])) {
+    return console.log("native build: up to date");
+  }
+  console.log("native build: the first one takes a few minutes");
+  const args = [at("scripts", "cmake-build.js"), ...(withTests ? ["--tests"] : [])];
+  const time = run("native build", process.execPath, args);
+  writeFileSync(stampFile, digest);
+  console.log(`native build: done in ${time} s`);
+}
+
+// The ESM entry re-exports the CommonJS one by name, so that both kinds of user share one instance.
+function writeEsmEntry() {
+  const names = Object.keys(createRequire(import.meta.url)(at("dist", "index.js"))).filter(
+    (name) => name !== "default",
+  );
+  const lines = [
+    'import entry from "./index.js";',
+    "",
+    ...names.sort().map((name) => `export const ${name} = entry.${name};`),
+  ];
+  writeFileSync(at("dist", "index.mjs"), `${lines.join("\n")}\n`);
+  writeFileSync(at("dist", "index.d.mts"), 'export * from "./index.js";\n');
+}
+
+function compileTypeScript() {
+  const inputs = [
+    at("tsconfig.json"),
+    at("tsconfig.build.json"),
+    at("package-lock.json"),
+    fileURLToPath(import.meta.url),
+  ];
+  const digest = hashInputs([...inputs, ...filesBelow(at("lib"))]);
+  const stampFile = at("dist", ".stamp");
+  if (isStamped(stampFile, digest, [at("dist", "index.mjs")])) return console.log("dist: up to date");
+  console.log("dist: tsc");
+  rmSync(at("dist"), { recursive: true, force: true });
+  const time = run("dist", process.execPath, [
+    at("node_modules", "typescript", "bin", "tsc"),
+    "-p",
+    "tsconfig.build.json",
+  ]);
+  writeEsmEntry();
+  writeFileSync(stampFile, digest);
+  console.log(`dist: compiled in ${time} s`);
+}
+
+try {
+  checkNode();
+  installDependencies();
+  run("ggml", process.execPath, [at("scripts", "vendor-ggml.mjs")]);
+  buildNative(process.argv.includes("--test"));
+  compileTypeScript();
+} catch (error) {
+  console.error(`set-up failed at ${error.message}`);
+  process.exitCode = 1;
+}
