@@ -88,8 +88,10 @@ function countLeaves(parser, counts) {
 }
 
 function describe(result) {
-  const details = result.diag ? `\n${JSON.stringify(result.diag, null, 2).slice(0, 4000)}` : "";
-  return `${result.fullname || result.name}${details}`;
+  const { at, diff, stack, signal, exitCode, tapCaught } = result.diag ?? {};
+  const details = [signal && `killed by ${signal}`, exitCode && `exit code ${exitCode}`, tapCaught, diff, stack];
+  if (!stack && at?.fileName) details.push(`at ${at.fileName}:${at.lineNumber}`);
+  return [result.fullname || result.name, ...details.filter(Boolean)].join("\n").trimEnd().replaceAll("\n", "\n    ");
 }
 
 // One top-level test point per file, as tap's runner reports them.
