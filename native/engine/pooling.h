@@ -1,0 +1,11 @@
+// Pooling: the last token's final hidden state becomes the embedding.
+#pragma once
+
+#include <cstdint>
+
+namespace gme {
+
+// hidden [n] f32 -> embedding [n] f32 of unit length (L2, eps 1e-12). Returns false when a number is not finite.
+bool pool_last_token(const float * hidden, int32_t n, float * embedding);
+
+}  // namespace gme
