@@ -105,7 +105,7 @@ function compileTypeScript() {
     fileURLToPath(import.meta.url),
   ];
   const digest = hashInputs([...inputs, ...filesBelow(at("lib"))]);
-  const stampFile = at("dist", ".stamp");
+  const stampFile = at("build-cmake", ".stamp-dist");
   if (isStamped(stampFile, digest, [at("dist", "index.mjs")])) return console.log("dist: up to date");
   console.log("dist: tsc");
   rmSync(at("dist"), { recursive: true, force: true });
