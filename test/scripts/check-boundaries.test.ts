@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 
-const script = join(__dirname, "..", "scripts", "check-boundaries.mjs");
+const script = join(__dirname, "..", "..", "scripts", "check-boundaries.mjs");
 const banner = "// Stage\n//\n// in -> out\n";
 
 function check(...folder: string[]): { status: number | null; output: string } {
