@@ -1,0 +1,246 @@
+#include "environment.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gme_addon {
+
+// Three ways to the end, in the order of how much time they leave:
+//
+// 1. close(), the user's way. js_close pushes the last job; the thread runs what was queued, frees the model, posts `ended`; handle()
+//    joins the thread and settles the promise.
+// 2. Garbage collection of a model object that nobody closed. The finalizer (model-wrap.cpp) only says finish(): jobs whose promises
+//    are still awaited run to their end, then the thread frees the model and posts `ended`. The JS thread waits for nothing.
+// 3. The environment ends. halt() aborts what runs and joins every thread; promises still pending are never settled, no JS runs any
+//    more. It is reached from two places, since neither covers all:
+//    - the cleanup hook (worker.terminate(), end of the script) runs before the thread-safe function's own hook, because hooks run in
+//      reverse order of registration; finalizers of model objects come later still and find stopped threads;
+//    - process.exit() on the main thread runs no hooks but goes straight to exit(3), whose static destructors must not meet a thread
+//      that computes; "exit" is the last event before it.
+
+bool Environment::create(Napi::Env env) {
+    auto * self = new Environment(env);
+    env.SetInstanceData<Environment>(self);
+    if (!self->notices_->open(env, drain, self)) {
+        return false;
+    }
+    // After open(), so that it runs before the thread-safe function's own hook.
+    return napi_add_env_cleanup_hook(env, shut_down, self) == napi_ok && self->halt_at_exit();
+}
+
+// process.once("exit", halt)
+bool Environment::halt_at_exit() {
+    const napi_callback on_exit = [](napi_env env, napi_callback_info) -> napi_value {
+        of(env)->halt();
+        return nullptr;
+    };
+    napi_value global;
+    napi_value process;
+    napi_value once;
+    napi_value args[2];
+    return napi_get_global(env_, &global) == napi_ok && napi_get_named_property(env_, global, "process", &process) == napi_ok &&
+           napi_get_named_property(env_, process, "once", &once) == napi_ok &&
+           napi_create_string_utf8(env_, "exit", NAPI_AUTO_LENGTH, &args[0]) == napi_ok &&
+           napi_create_function(env_, "haltEngine", NAPI_AUTO_LENGTH, on_exit, nullptr, &args[1]) == napi_ok &&
+           napi_call_function(env_, process, once, 2, args, nullptr) == napi_ok;
+}
+
+Environment * Environment::of(napi_env env) {
+    return Napi::Env(env).GetInstanceData<Environment>();
+}
+
+// All are told before the first is waited for.
+void Environment::halt() {
+    is_halted_ = true;
+    for (const auto & thread : threads_) {
+        thread->stop();
+    }
+    for (const auto & thread : threads_) {
+        thread->join();
+    }
+}
+
+void Environment::shut_down(void * context) {
+    auto * self = static_cast<Environment *>(context);
+    self->halt();
+    self->notices_->close();
+    self->threads_.clear();
+    self->service_.reset();
+    for (const auto & job : self->pending_) {
+        if (job->on_progress) {
+            napi_delete_reference(self->env_, std::exchange(job->on_progress, nullptr));
+        }
+    }
+    self->pending_.clear();
+    if (self->model_class) {
+        napi_delete_reference(self->env_, std::exchange(self->model_class, nullptr));
+    }
+}
+
+std::shared_ptr<EngineThread> Environment::start_thread() {
+    auto thread = is_halted_ ? nullptr : EngineThread::start(notices_);
+    if (thread) {
+        threads_.push_back(thread);
+    }
+    return thread;
+}
+
+std::shared_ptr<EngineThread> Environment::service_thread() {
+    if (!service_) {
+        service_ = start_thread();
+    }
+    return service_;
+}
+
+napi_value Environment::promise_for(Job & job) {
+    napi_value promise;
+    return napi_create_promise(env_, &job.deferred, &promise) == napi_ok ? promise : nullptr;
+}
+
+// An idle open model must not keep the process alive, a promise that somebody awaits must.
+void Environment::hold(const std::shared_ptr<Job> & job) {
+    pending_.insert(job);
+    if (pending_.size() == 1) {
+        notices_->keep_loop_alive(true);
+    }
+}
+
+void Environment::let_go(const std::shared_ptr<Job> & job) {
+    if (pending_.erase(job) == 1 && pending_.empty()) {
+        notices_->keep_loop_alive(false);
+    }
+}
+
+// { promise, abort }: what TypeScript calls a NativeJob. `job` may be gone or settled when abort() comes.
+static Napi::Value handle_new(napi_env raw_env, napi_value promise, std::weak_ptr<Job> job) {
+    Napi::Env env(raw_env);
+    Napi::Object handle = Napi::Object::New(env);
+    handle.Set("promise", Napi::Value(env, promise));
+    handle.Set("abort", Napi::Function::New(env, [job](const Napi::CallbackInfo &) {
+        const auto target = job.lock();
+        const auto owner  = target ? target->thread.lock() : nullptr;
+        if (owner) {
+            owner->withdraw(target);
+        }
+    }, "abort"));
+    return handle;
+}
+
+Napi::Value Environment::submit(const std::shared_ptr<Job> & job, const std::shared_ptr<EngineThread> & thread, napi_value on_progress) {
+    if (!thread) {
+        return refuse(is_halted_ ? failure_aborted() : failure_out_of_memory());
+    }
+    napi_value promise = promise_for(*job);
+    if (!promise) {
+        return Napi::Value();
+    }
+    if (on_progress) {
+        napi_create_reference(env_, on_progress, 1, &job->on_progress);
+    }
+    job->thread = thread;
+    hold(job);
+    if (!thread->push(job)) {
+        job->refuse(failure_closed());
+        settle(*job);
+        let_go(job);
+    }
+    return handle_new(env_, promise, job);
+}
+
+Napi::Value Environment::refuse(failure cause) {
+    napi_value reason = js_exception_take(env_);
+    napi_deferred deferred;
+    napi_value promise;
+    if ((!reason && !(reason = js_error_new(env_, cause))) || napi_create_promise(env_, &deferred, &promise) != napi_ok) {
+        return Napi::Value();
+    }
+    napi_reject_deferred(env_, deferred, reason);
+    return handle_new(env_, promise, {});
+}
+
+napi_value Environment::submit_last(const std::shared_ptr<Job> & job, EngineThread & thread) {
+    napi_value promise = promise_for(*job);
+    if (!promise) {
+        return nullptr;
+    }
+    hold(job);
+    if (!thread.push_last(job)) {
+        // The thread ends already, for example after a failed load: there is nothing to wait for.
+        job->refuse(failure_closed());
+        settle(*job);
+        let_go(job);
+    }
+    return promise;
+}
+
+void Environment::settle(Job & job) {
+    napi_deferred deferred = std::exchange(job.deferred, nullptr);
+    napi_ref on_progress   = std::exchange(job.on_progress, nullptr);
+    if (on_progress) {
+        napi_delete_reference(env_, on_progress);
+    }
+    if (!deferred) {
+        return;
+    }
+    // Every status below may say that JS cannot run any more (a worker being terminated); then nobody waits for the promise.
+    napi_value value = job.succeeded() ? job.result(env_) : nullptr;
+    if (value) {
+        napi_resolve_deferred(env_, deferred, value);
+        return;
+    }
+    napi_value reason = js_exception_take(env_);
+    if (!reason) {
+        reason = js_error_new(env_, job.succeeded() ? failure_out_of_memory() : job.cause());
+    }
+    if (reason) {
+        napi_reject_deferred(env_, deferred, reason);
+    }
+}
+
+// A callback that throws stops its own job, which then rejects with what was thrown.
+void Environment::deliver_progress(Job & job) {
+    job.progress_taken();
+    napi_value callback;
+    napi_value receiver;
+    napi_value value;
+    if (!job.on_progress || napi_get_reference_value(env_, job.on_progress, &callback) != napi_ok ||
+        napi_get_undefined(env_, &receiver) != napi_ok || napi_create_double(env_, job.progress(), &value) != napi_ok) {
+        return;
+    }
+    napi_call_function(env_, receiver, callback, 1, &value, nullptr);
+    napi_value thrown = js_exception_take(env_);
+    if (thrown && job.deferred) {
+        job.abort();
+        napi_reject_deferred(env_, std::exchange(job.deferred, nullptr), thrown);
+    }
+}
+
+void Environment::handle(const notice & entry) {
+    Napi::HandleScope scope(env_);
+    if (entry.progress) {
+        deliver_progress(*entry.job);
+        return;
+    }
+    if (entry.ended) {
+        entry.ended->join();
+        threads_.erase(std::remove(threads_.begin(), threads_.end(), entry.ended), threads_.end());
+    }
+    if (entry.job) {
+        settle(*entry.job);
+        let_go(entry.job);
+    }
+    js_exception_take(env_);
+}
+
+void Environment::drain(napi_env env, napi_value, void * context, void *) {
+    // env is NULL when the environment ends while a bell is still ringing: shut_down() has been here, *context may be gone.
+    if (!env) {
+        return;
+    }
+    auto * self = static_cast<Environment *>(context);
+    for (const notice & entry : self->notices_->take()) {
+        self->handle(entry);
+    }
+}
+
+}  // namespace gme_addon

@@ -1,0 +1,66 @@
+#include "service-job.h"
+
+#include "js-results.h"
+
+#include <memory>
+
+namespace gme_addon {
+
+static constexpr size_t patch_values = 1176;  // 3 channels * 2 frames * 14 * 14
+
+void InspectJob::run(EngineThread &) {
+    char * json = nullptr;
+    gme_error * error = nullptr;
+    const gme_status status = gme_file_inspect(path_.c_str(), &json, &error);
+    conclude(status, error);
+    if (json) {
+        const std::unique_ptr<char, void (*)(char *)> owned(json, gme_string_free);
+        json_ = json;
+    }
+}
+
+napi_value InspectJob::result(napi_env env) {
+    return js_text(env, json_);
+}
+
+void PreprocessJob::run(EngineThread &) {
+    gme_error * error = nullptr;
+    gme_status status = gme_image_plan_make(image_.width, image_.height, args_.loader_resize, args_.image_tokens_min,
+                                            args_.image_tokens_max, &plan_, &error);
+    if (status == GME_STATUS_OK) {
+        loader_.resize(size_t(plan_.loader_width) * size_t(plan_.loader_height) * 3);
+        processor_.resize(size_t(plan_.processor_width) * size_t(plan_.processor_height) * 3);
+        pixel_values_.resize(size_t(plan_.grid_h) * size_t(plan_.grid_w) * patch_values);
+        const gme_image view = {image_.rgb.data(), image_.width, image_.height};
+        status = gme_image_preprocess(&view, &plan_, loader_.data(), processor_.data(), pixel_values_.data(), &error);
+    }
+    conclude(status, error);
+    image_ = {};
+}
+
+napi_value PreprocessJob::result(napi_env env) {
+    return js_object(env, {
+        {"loader", js_uint8_array(env, loader_.data(), loader_.size())},
+        {"processor", js_uint8_array(env, processor_.data(), processor_.size())},
+        {"pixelValues", js_float32_array(env, pixel_values_.data(), pixel_values_.size())},
+        {"plan", js_image_plan(env, plan_)},
+    });
+}
+
+void ConvertJob::run(EngineThread &) {
+    target_.resize(args_.n_numbers * args_.target_bytes_each);
+    if (args_.n_numbers == 0) {
+        return;
+    }
+    gme_error * error = nullptr;
+    const gme_status status = gme_convert_numbers(args_.from.c_str(), args_.source.data(), args_.to.c_str(), target_.data(),
+                                                  args_.n_numbers, &error);
+    conclude(status, error);
+    args_.source = {};
+}
+
+napi_value ConvertJob::result(napi_env env) {
+    return js_uint8_array(env, target_.data(), target_.size());
+}
+
+}  // namespace gme_addon
