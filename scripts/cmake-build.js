@@ -37,16 +37,15 @@ function cmakeJs(command, args) {
   if (done.status !== 0) fail(`"cmake-js ${command}" failed (${done.signal ?? `exit code ${done.status}`}); see above`);
 }
 
-// Configured anew when an argument, this file or the toolchain's Node changed; CMake itself follows every other input.
+// Everything anew when the place, the architecture or the CPU changed (ggml's kernels are compiled for this very CPU, see
+// GME_NATIVE); CMake itself follows every other input.
 function configure() {
   const cmakeArgs = fs.existsSync(path.join(root, "test", "engine")) ? ["--CDGME_BUILD_TESTS=ON"] : [];
-  const state = JSON.stringify([root, options.config, options.arch, process.version, cmakeArgs]);
+  const state = JSON.stringify([root, options.config, options.arch, os.cpus()[0]?.model, cmakeArgs]);
   const stateFile = path.join(buildFolder, ".configured");
   if (fs.existsSync(stateFile) && fs.readFileSync(stateFile, "utf8") === state) return;
   console.log(`native build: configuring ${options.config} for ${options.arch} in build-cmake`);
-  // A cache made at another place (a copied checkout) or for another architecture cannot be reconfigured.
-  fs.rmSync(path.join(buildFolder, "CMakeCache.txt"), { force: true });
-  fs.rmSync(path.join(buildFolder, "CMakeFiles"), { recursive: true, force: true });
+  fs.rmSync(buildFolder, { recursive: true, force: true });
   cmakeJs("configure", cmakeArgs);
   fs.writeFileSync(stateFile, state);
 }

@@ -9,6 +9,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { cpus } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -39,7 +40,7 @@ function dependenciesAreInstalled() {
   const locked = Object.entries(JSON.parse(readFileSync(at("package-lock.json"), "utf8")).packages);
   return locked.every(([path, entry]) => {
     if (path === "" || (!installed[path] && (entry.optional || entry.devOptional))) return true;
-    return installed[path]?.version === entry.version;
+    return installed[path]?.version === entry.version && existsSync(at(path));
   });
 }
 
@@ -55,9 +56,9 @@ function filesBelow(path) {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
 }
 
-// One digest over names and contents of the inputs, and over what else decides the output.
-function hashInputs(paths, ...rest) {
-  const hash = createHash("sha256").update(JSON.stringify([root, process.version, process.arch, ...rest]));
+// One digest over names and contents of the inputs, and over the machine: kernels are compiled for this very CPU.
+function hashInputs(paths) {
+  const hash = createHash("sha256").update(JSON.stringify([root, process.arch, cpus()[0]?.model]));
   for (const file of paths.toSorted()) hash.update(`${relative(root, file)}\0`).update(readFileSync(file));
   return hash.digest("hex");
 }
@@ -76,7 +77,7 @@ function buildNative(withTests) {
   if (isStamped(stampFile, digest, [at("build", "Release", "gme_embed.node")])) {
     return console.log("native build: up to date");
   }
-  console.log("native build: the first one takes a few minutes");
+  console.log("native build: the first one takes a minute or two");
   const args = [at("scripts", "cmake-build.js"), ...(withTests ? ["--tests"] : [])];
   const time = run("native build", process.execPath, args);
   writeFileSync(stampFile, digest);
