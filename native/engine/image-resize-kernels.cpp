@@ -51,7 +51,8 @@ void rows_horizontal_portable(const resize_taps & taps, const uint8_t * const * 
 }
 
 // Columns begin .. n_bytes - 1, in blocks small enough for the sums to stay in the first cache.
-void row_vertical_portable(const uint8_t * const * rows, const int32_t * weights, int32_t n_taps, size_t begin, size_t n_bytes, uint8_t * out) {
+void row_vertical_portable(const uint8_t * const * rows, const int32_t * weights, int32_t n_taps, size_t begin, size_t n_bytes,
+                           uint8_t * out) {
     constexpr size_t block = 256;
     int32_t sums[block];
     for (size_t x = begin; x < n_bytes; x += block) {

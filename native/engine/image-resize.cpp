@@ -1,9 +1,9 @@
 // Sizes and order of the two resizes.
 //
 // in:   RGB8 [height, width, 3]
-// path: size rules -> weights per axis (double, then fixed point) -> horizontal and vertical pass, streamed row by row -> RGB8
+// path: size rules -> weights per axis (double, then fixed point) -> width and height pass of each resize, pulled row by row -> RGB8
 // out:  RGB8 [to.height, to.width, 3]
-// Only the rows one output row needs are held between the passes, so a large picture costs its result and no second copy.
+// Each pass holds only the rows the next one needs, so a large picture costs its result and no copy in between.
 #include "image-resize.h"
 
 #include "error.h"
@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <string>
+#include <utility>
 
 namespace gme {
 
@@ -175,116 +177,155 @@ resize_taps make_taps(int32_t n_in, int32_t n_out) {
     return taps;
 }
 
-// Source rows for the horizontal pass, which reads a few bytes past each: the last rows of the picture are copied to a padded place.
-class padded_rows {
+// Rows of a picture, asked for in ascending order. A row stays valid until n_kept later ones have been asked for (n_kept: the maker's
+// choice) and has resize_row_slack readable bytes behind it.
+class row_stream {
 public:
-    padded_rows(const uint8_t * rgb, image_size size)
-        : rgb_(rgb), n_bytes_(static_cast<size_t>(size.width) * 3), total_(n_bytes_ * size.height),
-          copies_((n_bytes_ + resize_row_slack) * resize_block_rows) {}
+    virtual ~row_stream() = default;
+    virtual const uint8_t * row(int32_t y) = 0;
+};
 
-    const uint8_t * row(int32_t y, int slot) {
-        const size_t begin = n_bytes_ * y;
-        if (begin + n_bytes_ + resize_row_slack <= total_) {
-            return rgb_ + begin;
-        }
-        uint8_t * copy = copies_.data() + (n_bytes_ + resize_row_slack) * slot;
-        std::memcpy(copy, rgb_ + begin, n_bytes_);
-        return copy;
+// The caller's picture; only its last rows, with nothing behind them, are copied.
+class picture_rows : public row_stream {
+public:
+    picture_rows(const uint8_t * rgb, image_size size) : rgb_(rgb), n_bytes_(static_cast<size_t>(size.width) * 3) {
+        const size_t n_tail = std::min<size_t>(size.height, (resize_row_slack + n_bytes_ - 1) / n_bytes_);
+        tail_first_ = static_cast<int32_t>(size.height - n_tail);
+        tail_.assign(n_tail * n_bytes_ + resize_row_slack, 0);
+        std::memcpy(tail_.data(), rgb_ + n_bytes_ * tail_first_, n_tail * n_bytes_);
+    }
+
+    const uint8_t * row(int32_t y) override {
+        return y < tail_first_ ? rgb_ + n_bytes_ * y : tail_.data() + n_bytes_ * (y - tail_first_);
     }
 
 private:
     const uint8_t *      rgb_;
     size_t               n_bytes_;
-    size_t               total_;
-    std::vector<uint8_t> copies_;
+    int32_t              tail_first_;
+    std::vector<uint8_t> tail_;
 };
 
-// Rows y .. y + n - 1 of the source, resized in width, to the addresses that `place` gives.
-template <typename place_fn>
-void widen_rows(const horizontal_table & table, padded_rows & source, int32_t y, int32_t n, place_fn place) {
-    const uint8_t * from[resize_block_rows];
-    uint8_t *       to[resize_block_rows];
-    for (int i = 0; i < resize_block_rows; i++) {
-        const int32_t row = y + std::min<int32_t>(i, n - 1);
-        from[i] = source.row(row, i);
-        to[i]   = place(row);
+// The last n rows made, in a ring.
+class row_ring {
+public:
+    row_ring(size_t n_bytes, int32_t n)
+        : stride_((n_bytes + resize_row_slack + 63) / 64 * 64), n_(n), bytes_(stride_ * static_cast<size_t>(n)) {}
+
+    uint8_t * at(int32_t y) { return bytes_.data() + stride_ * static_cast<size_t>(y % n_); }
+
+private:
+    size_t               stride_;
+    int32_t              n_;
+    std::vector<uint8_t> bytes_;
+};
+
+// [n_rows, width, 3] -> [n_rows, taps.n_out, 3]. Asks its source for resize_block_rows rows at a time.
+class width_pass : public row_stream {
+public:
+    width_pass(row_stream & source, int32_t n_rows, resize_taps taps, resize_path path, int32_t n_kept)
+        : source_(source), n_rows_(n_rows), ring_(static_cast<size_t>(taps.n_out) * 3, n_kept + resize_block_rows),
+          table_(make_horizontal_table(std::move(taps), path)) {}
+
+    const uint8_t * row(int32_t y) override {
+        for (; next_ <= y; next_ += resize_block_rows) {
+            const uint8_t * from[resize_block_rows];
+            uint8_t *       to[resize_block_rows];
+            for (int32_t i = 0; i < resize_block_rows; i++) {
+                const int32_t in_picture = std::min(next_ + i, n_rows_ - 1);
+                from[i] = source_.row(in_picture);
+                to[i]   = ring_.at(in_picture);
+            }
+            resize_rows_horizontal(table_, from, to);
+        }
+        return ring_.at(y);
     }
-    resize_rows_horizontal(table, from, to);
+
+private:
+    row_stream &     source_;
+    int32_t          n_rows_;
+    int32_t          next_ = 0;
+    row_ring         ring_;
+    horizontal_table table_;
+};
+
+// [height, n_bytes] -> [taps.n_out, n_bytes]. Asks its source for up to taps.count_max rows at a time.
+class height_pass : public row_stream {
+public:
+    height_pass(row_stream & source, size_t n_bytes, resize_taps taps, resize_path path, int32_t n_kept)
+        : source_(source), n_bytes_(n_bytes), path_(path), ring_(n_bytes, n_kept), rows_(taps.count_max), taps_(std::move(taps)) {}
+
+    const uint8_t * row(int32_t y) override {
+        for (; next_ <= y; next_++) {
+            const int32_t n_taps = taps_.count[next_];
+            for (int32_t t = 0; t < n_taps; t++) {
+                rows_[t] = source_.row(taps_.first[next_] + t);
+            }
+            resize_row_vertical(path_, rows_.data(), taps_.weights_of(next_), n_taps, n_bytes_, ring_.at(next_), scratch_);
+        }
+        return ring_.at(y);
+    }
+
+private:
+    row_stream &                 source_;
+    size_t                       n_bytes_;
+    resize_path                  path_;
+    int32_t                      next_ = 0;
+    row_ring                     ring_;
+    std::vector<const uint8_t *> rows_;
+    resize_taps                  taps_;
+    std::vector<uint32_t>        scratch_;
+};
+
+struct pass_shape {
+    bool       is_height;
+    image_size from;
+    image_size to;
+};
+
+void add_passes(image_size from, image_size to, std::vector<pass_shape> & passes) {
+    const int64_t lost_width  = int64_t(from.width) - to.width;
+    const int64_t lost_height = int64_t(from.height) - to.height;
+    // Pillow 13 shortens first when the height loses more than twice what the width loses. The bytes between the passes are rounded,
+    // so the order is part of the result.
+    const bool height_first = lost_height > 0 && lost_height > 2 * lost_width;
+    const image_size between = height_first ? image_size { from.width, to.height } : image_size { to.width, from.height };
+    const pass_shape both[] = { { height_first, from, between }, { !height_first, between, to } };
+    for (const pass_shape & pass : both) {
+        if (pass.from != pass.to) {
+            passes.push_back(pass);
+        }
+    }
 }
 
-void resize_width(const uint8_t * rgb, image_size from, image_size to, resize_path path, uint8_t * out) {
-    const horizontal_table table = make_horizontal_table(make_taps(from.width, to.width), path);
+std::vector<uint8_t> run_passes(const uint8_t * rgb, image_size from, image_size to, const std::vector<pass_shape> & passes,
+                                resize_path path) {
+    std::vector<resize_taps> taps;
+    for (const pass_shape & pass : passes) {
+        taps.push_back(pass.is_height ? make_taps(pass.from.height, pass.to.height) : make_taps(pass.from.width, pass.to.width));
+    }
+    // What each stream has to keep is what the next pass asks for at a time.
+    std::vector<int32_t> n_kept(passes.size(), 1);
+    for (size_t i = 1; i < passes.size(); i++) {
+        n_kept[i - 1] = passes[i].is_height ? taps[i].count_max : resize_block_rows;
+    }
+    std::vector<std::unique_ptr<row_stream>> streams;
+    streams.push_back(std::make_unique<picture_rows>(rgb, from));
+    for (size_t i = 0; i < passes.size(); i++) {
+        row_stream & source = *streams.back();
+        if (passes[i].is_height) {
+            const size_t n_bytes = static_cast<size_t>(passes[i].from.width) * 3;
+            streams.push_back(std::make_unique<height_pass>(source, n_bytes, std::move(taps[i]), path, n_kept[i]));
+        } else {
+            streams.push_back(std::make_unique<width_pass>(source, passes[i].from.height, std::move(taps[i]), path, n_kept[i]));
+        }
+    }
     const size_t n_bytes = static_cast<size_t>(to.width) * 3;
-    padded_rows source(rgb, from);
-    for (int32_t y = 0; y < from.height; y += resize_block_rows) {
-        widen_rows(table, source, y, std::min(resize_block_rows, from.height - y), [&](int32_t row) { return out + n_bytes * row; });
-    }
-}
-
-void resize_height(const uint8_t * rgb, image_size from, image_size to, resize_path path, uint8_t * out) {
-    const resize_taps taps = make_taps(from.height, to.height);
-    const size_t n_bytes = static_cast<size_t>(from.width) * 3;
-    std::vector<const uint8_t *> rows(taps.count_max);
-    std::vector<uint32_t> scratch;
+    std::vector<uint8_t> out(n_bytes * static_cast<size_t>(to.height));  // [to.height, to.width, 3]
     for (int32_t y = 0; y < to.height; y++) {
-        for (int32_t t = 0; t < taps.count[y]; t++) {
-            rows[t] = rgb + n_bytes * (taps.first[y] + t);
-        }
-        resize_row_vertical(path, rows.data(), taps.weights_of(y), taps.count[y], n_bytes, out + n_bytes * y, scratch);
+        std::memcpy(out.data() + n_bytes * y, streams.back()->row(y), n_bytes);
     }
-}
-
-void resize_width_then_height(const uint8_t * rgb, image_size from, image_size to, resize_path path, uint8_t * out) {
-    const horizontal_table table = make_horizontal_table(make_taps(from.width, to.width), path);
-    const resize_taps taps = make_taps(from.height, to.height);
-    const size_t  n_bytes  = static_cast<size_t>(to.width) * 3;
-    const int32_t n_ring   = taps.count_max + resize_block_rows;
-    const int32_t last_row = taps.first.back() + taps.count.back();
-    std::vector<uint8_t> ring(n_bytes * n_ring);
-    std::vector<const uint8_t *> rows(taps.count_max);
-    std::vector<uint32_t> scratch;
-    padded_rows source(rgb, from);
-
-    int32_t next = taps.first.front();
-    const auto place = [&](int32_t row) { return ring.data() + n_bytes * (row % n_ring); };
-    for (int32_t y = 0; y < to.height; y++) {
-        for (; next < taps.first[y] + taps.count[y]; next += resize_block_rows) {
-            widen_rows(table, source, next, std::min(resize_block_rows, last_row - next), place);
-        }
-        for (int32_t t = 0; t < taps.count[y]; t++) {
-            rows[t] = place(taps.first[y] + t);
-        }
-        resize_row_vertical(path, rows.data(), taps.weights_of(y), taps.count[y], n_bytes, out + n_bytes * y, scratch);
-    }
-}
-
-void resize_height_then_width(const uint8_t * rgb, image_size from, image_size to, resize_path path, uint8_t * out) {
-    const horizontal_table table = make_horizontal_table(make_taps(from.width, to.width), path);
-    const resize_taps taps = make_taps(from.height, to.height);
-    const size_t n_bytes_in  = static_cast<size_t>(from.width) * 3;
-    const size_t n_bytes_out = static_cast<size_t>(to.width) * 3;
-    std::vector<uint8_t> block((n_bytes_in + resize_row_slack) * resize_block_rows);
-    std::vector<const uint8_t *> rows(taps.count_max);
-    std::vector<uint32_t> scratch;
-
-    for (int32_t y = 0; y < to.height; y += resize_block_rows) {
-        const uint8_t * between[resize_block_rows];
-        uint8_t *       placed[resize_block_rows];
-        for (int i = 0; i < resize_block_rows; i++) {
-            const int32_t row = std::min(y + i, to.height - 1);
-            uint8_t * shortened = block.data() + (n_bytes_in + resize_row_slack) * (row - y);
-            between[i] = shortened;
-            placed[i]  = out + n_bytes_out * row;
-            if (row != y + i) {
-                continue;
-            }
-            for (int32_t t = 0; t < taps.count[row]; t++) {
-                rows[t] = rgb + n_bytes_in * (taps.first[row] + t);
-            }
-            resize_row_vertical(path, rows.data(), taps.weights_of(row), taps.count[row], n_bytes_in, shortened, scratch);
-        }
-        resize_rows_horizontal(table, between, placed);
-    }
+    return out;
 }
 
 }  // namespace
@@ -296,25 +337,23 @@ std::vector<uint8_t> resize_bicubic(const uint8_t * rgb, image_size from, image_
 std::vector<uint8_t> resize_bicubic(const uint8_t * rgb, image_size from, image_size to, resize_path path) {
     check_sides(from);
     check_sides(to);
-    const size_t n_bytes = static_cast<size_t>(to.width) * static_cast<size_t>(to.height) * 3;
-    if (from == to) {
-        return std::vector<uint8_t>(rgb, rgb + n_bytes);
-    }
-    std::vector<uint8_t> out(n_bytes);  // [to.height, to.width, 3]
+    std::vector<pass_shape> passes;
+    add_passes(from, to, passes);
+    return run_passes(rgb, from, to, passes, path);
+}
 
-    // Pillow 13 shortens first when the height loses more than twice what the width loses; the bytes between are rounded, so it shows.
-    const int64_t lost_height = int64_t(from.height) - to.height;
-    const int64_t lost_width  = int64_t(from.width) - to.width;
-    if (lost_height == 0) {
-        resize_width(rgb, from, to, path, out.data());
-    } else if (lost_width == 0) {
-        resize_height(rgb, from, to, path, out.data());
-    } else if (lost_height > 0 && lost_height > 2 * lost_width) {
-        resize_height_then_width(rgb, from, to, path, out.data());
-    } else {
-        resize_width_then_height(rgb, from, to, path, out.data());
-    }
-    return out;
+std::vector<uint8_t> resize_image(const uint8_t * rgb, const image_plan & plan) {
+    return resize_image(rgb, plan, resize_path_best());
+}
+
+std::vector<uint8_t> resize_image(const uint8_t * rgb, const image_plan & plan, resize_path path) {
+    check_sides(plan.source);
+    check_sides(plan.loader);
+    check_sides(plan.processor);
+    std::vector<pass_shape> passes;
+    add_passes(plan.source, plan.loader, passes);
+    add_passes(plan.loader, plan.processor, passes);
+    return run_passes(rgb, plan.source, plan.processor, passes, path);
 }
 
 }  // namespace gme

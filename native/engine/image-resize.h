@@ -52,4 +52,9 @@ resize_path resize_path_best();
 std::vector<uint8_t> resize_bicubic(const uint8_t * rgb, image_size from, image_size to);
 std::vector<uint8_t> resize_bicubic(const uint8_t * rgb, image_size from, image_size to, resize_path path);
 
+// Both steps of a plan, from the source to the processor's picture [plan.processor.height, plan.processor.width, 3], without holding the
+// loader's picture. The same bytes as two calls of resize_bicubic.
+std::vector<uint8_t> resize_image(const uint8_t * rgb, const image_plan & plan);
+std::vector<uint8_t> resize_image(const uint8_t * rgb, const image_plan & plan, resize_path path);
+
 }  // namespace gme
