@@ -1,0 +1,156 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { GmeError } from "./errors";
+import { type LoadAttempt, loadHelp } from "./load-help";
+
+/** Work on an engine thread. After abort() the promise rejects with code GME_ABORTED, unless the result was there first. */
+export interface NativeJob<T> {
+  promise: Promise<T>;
+  abort(): void;
+}
+
+/** Numbers of 0 stand for the file's own value. */
+export interface NativeLoadParams {
+  mmproj?: string;
+  /** 1…512 */
+  threads: number;
+  mmap: boolean;
+  positions: "file" | "sequential" | "mrope";
+  loaderResize: "file" | "on" | "off";
+  minImageTokens: number;
+  maxImageTokens: number;
+  maxTokens: number;
+}
+
+/** RGB8, rows from the top, width * height * 3 bytes; copied before the call returns. */
+export interface NativeImage {
+  data: Uint8Array;
+  width: number;
+  height: number;
+}
+
+export interface NativeItem {
+  text?: string;
+  image?: NativeImage;
+  instruction?: string;
+}
+
+export interface NativeItemSize {
+  text?: string;
+  instruction?: string;
+  image?: { width: number; height: number };
+}
+
+export interface NativeEmbedParams {
+  overflow: "error" | "truncate" | "reference";
+  parseSpecial: boolean;
+  /** Tokens of several items that run in one pass; 0: the engine's choice. */
+  batchTokens: number;
+}
+
+export interface NativeStage {
+  name: string;
+  shape: number[];
+  data: Float32Array;
+}
+
+/** Sizes in pixels, widths first; gridThw in patches of 14×14. */
+export interface NativeImagePlan {
+  loader: [number, number];
+  processor: [number, number];
+  gridThw: [number, number, number];
+  imageTokens: number;
+}
+
+export interface NativePlanOptions {
+  loaderResize: boolean;
+  minImageTokens: number;
+  maxImageTokens: number;
+}
+
+export interface NativePixels {
+  /** [height, width, 3] after the first resize. */
+  loader: Uint8Array;
+  /** [height, width, 3] after the second resize. */
+  processor: Uint8Array;
+  /** [patches, 1176] */
+  pixelValues: Float32Array;
+  plan: NativeImagePlan;
+}
+
+export interface NativeTokenCount {
+  text: number;
+  image: number;
+  total: number;
+}
+
+export type NativeNumberType = "f32" | "f16" | "bf16";
+
+/** Jobs run one at a time, in the order of the calls, on the model's own thread. */
+export interface NativeModel {
+  /** JSON text of sizes, types, limits and the defaults in force. */
+  readonly info: string;
+  /** [items, dimensions] flat; onProgress gets the number of items done, with intermediate reports left out when JS is busy. */
+  embed(items: NativeItem[], params: NativeEmbedParams, onProgress?: (done: number) => void): NativeJob<Float32Array>;
+  stages(item: NativeItem, params: NativeEmbedParams): NativeJob<NativeStage[]>;
+  countTokens(items: NativeItemSize[], parseSpecial: boolean): NativeJob<NativeTokenCount[]>;
+  tokenize(texts: string[], parseSpecial: boolean): NativeJob<Int32Array[]>;
+  /** Idempotent; jobs called before it still run, then the model is freed. */
+  close(): Promise<void>;
+}
+
+export interface NativeBinding {
+  load(path: string, params: NativeLoadParams, onProgress?: (fraction: number) => void): NativeJob<NativeModel>;
+  inspectFile(path: string): NativeJob<string>;
+  planImage(width: number, height: number, options: NativePlanOptions): NativeImagePlan;
+  preprocessImage(image: NativeImage, options: NativePlanOptions): NativeJob<NativePixels>;
+  convertNumbers(from: NativeNumberType, source: Uint8Array, to: NativeNumberType): NativeJob<Uint8Array>;
+  readonly version: { ggml: string; engine: string };
+}
+
+let loaded: NativeBinding | undefined;
+
+/** The native addon, loaded at the first call. Throws GME_ADDON_MISSING with everything that was tried when it does not load. */
+export function binding(): NativeBinding {
+  loaded ??= loadFrom(packageRoot(__dirname));
+  return loaded;
+}
+
+/** The addon of the package that lies in `root`: build/Release of a source build, else prebuilds/<platform>-<arch>. */
+export function loadFrom(root: string): NativeBinding {
+  const attempts: LoadAttempt[] = [];
+  let file: string | undefined;
+  try {
+    const findBuild = require("node-gyp-build") as { resolve(folder: string): string };
+    file = findBuild.resolve(unpacked(root));
+    const candidate = require(file) as Partial<NativeBinding>;
+    if (typeof candidate?.load === "function" && candidate.version) return candidate as NativeBinding;
+    attempts.push({ what: file, reason: "it is not the addon of gme-embed" });
+  } catch (cause) {
+    attempts.push({ what: file ?? `a binary below ${root}`, reason: reasonOf(cause) });
+    throw new GmeError("GME_ADDON_MISSING", loadHelp(attempts), { file, cause });
+  }
+  throw new GmeError("GME_ADDON_MISSING", loadHelp(attempts), { file });
+}
+
+/** The folder of this package's package.json, above dist/ of an installed package or lib/ of a checkout. */
+function packageRoot(folder: string): string {
+  for (let at = folder; ; at = dirname(at)) {
+    const file = join(at, "package.json");
+    if (existsSync(file) && (JSON.parse(readFileSync(file, "utf8")) as { name?: string }).name === "gme-embed")
+      return at;
+    if (at === dirname(at)) return dirname(folder);
+  }
+}
+
+/** Electron reads scripts from inside an asar archive, but the system's loader needs the addon as a file beside it. */
+function unpacked(root: string): string {
+  return root.replace(/([\\/])app\.asar(?=[\\/]|$)/, "$1app.asar.unpacked");
+}
+
+/** Anything can be thrown while a damaged file is loaded, so nothing is taken for granted. */
+function reasonOf(cause: unknown): string {
+  const { message, code } = (cause ?? {}) as { message?: unknown; code?: unknown };
+  const text = typeof message === "string" ? message : String(cause);
+  return typeof code === "string" && !text.includes(code) ? `${text} (${code})` : text;
+}
