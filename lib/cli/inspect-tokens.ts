@@ -1,0 +1,48 @@
+import { Command } from "commander";
+import { embedOptions } from "../index";
+import { addModelFlags, addOptionFlags, type Flags, openModel } from "./model-flags";
+import { errorJson, exitCodes, printJson, UsageError } from "./output";
+import { readItemFlags, readJsonLines } from "./read-input";
+import { stopSignal } from "./signals";
+
+export function inspectTokensCommand(): Command {
+  const command = new Command("tokens")
+    .description("token ids of a bare text, without the template")
+    .option("--text <T>", "the text; - reads it from stdin")
+    .option("--jsonl", 'one {"text"} per line from stdin to one {"ids"} per line')
+    .option("--json", "JSON, which this command always prints");
+  addOptionFlags(
+    command,
+    embedOptions.filter(({ name }) => name === "specialTokens"),
+  );
+  return addModelFlags(command).action(runTokens);
+}
+
+async function runTokens(flags: Flags): Promise<void> {
+  if (flags.jsonl && flags.text !== undefined)
+    throw new UsageError("--jsonl takes its texts from stdin, not from --text");
+  const item = flags.jsonl ? undefined : ((await readItemFlags({ text: flags.text })) as { text: string });
+  const model = await openModel(flags, stopSignal());
+  const specialTokens = flags.specialTokens as "text" | "parse" | undefined;
+  const ids = async (text: string) => Array.from(await model.tokenize(text, { specialTokens, signal: stopSignal() }));
+  try {
+    if (item === undefined) await tokenizeLines(ids);
+    else await printJson({ ids: await ids(item.text) });
+  } finally {
+    await model.close();
+  }
+}
+
+async function tokenizeLines(ids: (text: string) => Promise<number[]>): Promise<void> {
+  for await (const line of readJsonLines(process.stdin)) {
+    const name = "value" in line && line.value.id !== undefined ? { id: line.value.id } : {};
+    try {
+      if ("error" in line) throw line.error;
+      await printJson({ ...name, ids: await ids(line.value.text as string) });
+    } catch (error) {
+      if (stopSignal().aborted) throw error;
+      await printJson({ ...name, error: errorJson(error) });
+      process.exitCode = exitCodes.someFailed;
+    }
+  }
+}

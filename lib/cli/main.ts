@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from "commander";
+import { attribution, version } from "../index";
+import { convertCommand } from "./convert";
+import { demoCommand } from "./demo";
+import { embedCommand } from "./embed";
+import { inspectCommand } from "./inspect";
+import { exitCodes, note, reportError, UsageError } from "./output";
+import { listenForSignals, stopCode } from "./signals";
+
+const exitHelp = `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some items failed, 130/143/129 stopped by a signal.
+${attribution}`;
+
+function makeProgram(): Command {
+  const program = new Command("gme")
+    .description("GME embeddings of texts, pictures and both, from a GGUF file")
+    .version(`gme-embed ${version}\n${attribution}`, "-V, --version")
+    .addHelpText("after", exitHelp)
+    .addCommand(embedCommand())
+    .addCommand(inspectCommand())
+    .addCommand(convertCommand())
+    .addCommand(demoCommand());
+  for (const command of allCommands(program)) command.exitOverride().showSuggestionAfterError(true);
+  return program;
+}
+
+function allCommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(allCommands)];
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  try {
+    await makeProgram().parseAsync([...argv], { from: "user" });
+    return stopCode() ?? Number(process.exitCode ?? exitCodes.done);
+  } catch (error) {
+    if (stopCode() !== undefined) return stopCode() as number;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    if (error instanceof UsageError) {
+      note(`error: ${error.message}`);
+      return exitCodes.usage;
+    }
+    reportError(error, argv.includes("--json"));
+    return isUsage(error) ? exitCodes.usage : exitCodes.failed;
+  }
+}
+
+/** An option that the library refuses was a flag of ours. */
+function isUsage(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "GME_OPTION_INVALID";
+}
+
+/** A reader that has gone (`| head`) ends the command quietly. */
+function endOnBrokenPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(exitCodes.done);
+      process.exit(exitCodes.failed);
+    });
+  }
+}
+
+listenForSignals();
+endOnBrokenPipe();
+void main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code;
+  // Whatever is still open (a stdin that nobody closes) must not keep a finished command alive.
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+});

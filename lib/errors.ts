@@ -1,0 +1,166 @@
+/** Every code a rejection can carry, with its one-line meaning. Codes are API; messages are not. docs/errors.md lists the same. */
+export const errorCodes = {
+  GME_INPUT_INVALID: "an input has the wrong type or shape, or is neither a text nor an image",
+  GME_OPTION_INVALID: "an option is misspelt, of the wrong type, out of range, or not available yet",
+  GME_TEXT_TOO_LONG: "a text is over the limit of characters, or the item is over the model's limit of tokens",
+  GME_IMAGE_FORMAT: "the bytes are not one of the picture formats that are read",
+  GME_IMAGE_TRUNCATED: "the picture ends too early",
+  GME_IMAGE_CORRUPT: "the picture cannot be decoded, or decodes to something other than its header says",
+  GME_IMAGE_DIMENSIONS: "the picture's width or height is zero or not a possible size",
+  GME_IMAGE_TOO_LARGE: "the picture has more pixels, a longer side or more bytes than allowed",
+  GME_IMAGE_TIMEOUT: "decoding the picture took too long",
+  GME_IMAGE_BACKEND_MISSING: "the package that decodes pictures (sharp) is not installed or does not load",
+  GME_URL_FETCH_DISABLED: "the picture is an http(s) address, and those are not fetched",
+  GME_IO_ERROR: "a file cannot be opened, read or written; errno says why",
+  GME_DISK_FULL: "no space is left for the file being written",
+  GME_CHANGED_WHILE_OPEN: "a file changed while it was being read",
+  GME_HASH_MISMATCH: "a file's contents do not have the expected sha256",
+  GME_GGUF_TRUNCATED: "the GGUF file ends before the data its header announces",
+  GME_GGUF_BAD_MAGIC: "the file does not begin with GGUF",
+  GME_GGUF_BAD_VERSION: "the GGUF version is not one that is read",
+  GME_GGUF_ENDIAN: "the GGUF file is big-endian",
+  GME_GGUF_LIMIT: "a count or size in the GGUF file is over its limit",
+  GME_GGUF_BAD_VALUE: "a value in the GGUF file is not allowed",
+  GME_GGUF_BAD_UTF8: "a string in the GGUF file is not valid UTF-8",
+  GME_GGUF_DUP_KEY: "a key occurs twice in the GGUF file",
+  GME_GGUF_BAD_TYPE: "the GGUF file uses an unknown value type",
+  GME_GGUF_WRONG_TYPE: "a key of the GGUF file has another type than expected",
+  GME_GGUF_MISSING_KEY: "a required key is absent from the GGUF file",
+  GME_TENSOR_BOUNDS: "a tensor's data lies outside the file",
+  GME_TENSOR_MISSING: "a tensor that the model needs is absent",
+  GME_TENSOR_OFFSET: "a tensor's offset is not aligned or not in order",
+  GME_TENSOR_BAD_NAME: "a tensor's name is empty, too long or not allowed",
+  GME_TENSOR_DUP: "two tensors have the same name",
+  GME_TENSOR_DIMS: "a tensor has too many dimensions or a dimension out of range",
+  GME_TENSOR_OVERFLOW: "a tensor's size overflows",
+  GME_TENSOR_SHAPE: "a tensor's shape does not fit the model's sizes",
+  GME_TENSOR_TYPE: "a tensor's number type is not supported where it is used",
+  GME_TENSOR_OVERLAP: "two tensors share bytes of the file",
+  GME_MODEL_UNSUPPORTED: "the file holds another architecture or a variant that is not supported",
+  GME_MODEL_MISMATCH: "the model is not the one that was expected",
+  GME_MODEL_CLOSED: "the model has been closed",
+  GME_MODEL_NO_VISION: "a picture was given to a model without a vision tower",
+  GME_MMPROJ_MISMATCH: "the vision tower does not fit the decoder",
+  GME_HPARAM_RANGE: "a size or number among the model's parameters is out of range",
+  GME_TOKENIZER_BAD: "the tokenizer's data is incomplete or contradictory",
+  GME_NON_FINITE: "a stage produced NaN or infinity",
+  GME_DEVICE_UNAVAILABLE: "the device is not available in this build or on this machine",
+  GME_OUT_OF_MEMORY: "memory ran out",
+  GME_ABORTED: "the call was stopped by its AbortSignal",
+  GME_ADDON_MISSING: "the native addon was not found or does not load",
+  GME_ENGINE_CRASHED: "the engine stopped for a reason that is not the input's fault",
+} as const;
+
+export type GmeErrorCode = keyof typeof errorCodes;
+
+export interface GmeErrorDetails {
+  /** Path as the caller gave it, or `<buffer>`. */
+  file?: string;
+  /** What is wrong inside the file or argument: `kv["general.alignment"]`, `image.width`, `options.treads`. */
+  field?: string;
+  /** Byte offset in the file. */
+  offset?: number;
+  /** What was found. */
+  value?: string | number | bigint;
+  /** What would be right. */
+  expected?: string;
+  /** Zero-based index of the offending item of a batch. */
+  item?: number;
+  /** `ENOENT`, `EACCES`, … of a file error. */
+  errno?: string;
+  cause?: unknown;
+}
+
+/** The one class of every rejection of this package. */
+export class GmeError extends Error {
+  readonly code: GmeErrorCode;
+  declare readonly file?: string;
+  declare readonly field?: string;
+  declare readonly offset?: number;
+  declare readonly value?: string | number | bigint;
+  declare readonly expected?: string;
+  declare readonly item?: number;
+  declare readonly errno?: string;
+
+  constructor(code: GmeErrorCode, message: string, details: GmeErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = code === "GME_ABORTED" ? "AbortError" : "GmeError";
+    this.code = code;
+    for (const key of detailKeys) {
+      if (details[key] !== undefined) Object.defineProperty(this, key, { value: details[key], enumerable: true });
+    }
+  }
+
+  /** The error as a GmeError: its own code and fields where it has them, else `fallback`. */
+  static from(error: unknown, fallback: GmeErrorCode = "GME_ENGINE_CRASHED"): GmeError {
+    if (error instanceof GmeError) return error;
+    const source = (typeof error === "object" && error !== null ? error : {}) as Record<string, unknown>;
+    const message = typeof source.message === "string" ? source.message : describe(error);
+    if (!isErrorCode(source.code)) {
+      return isErrno(source.code) ? ioError(error, undefined) : new GmeError(fallback, message, { cause: error });
+    }
+    const details: Record<string, unknown> = { cause: source.cause };
+    for (const key of detailKeys) details[key] = source[key];
+    const result = new GmeError(source.code, message, details as GmeErrorDetails);
+    if (typeof source.stack === "string") result.stack = source.stack.replace(/^Error: /, "GmeError: ");
+    return result;
+  }
+
+  /** The same error, naming the item of the batch that it belongs to. */
+  forItem(item: number): GmeError {
+    const details: Record<string, unknown> = { cause: this.cause };
+    for (const key of detailKeys) details[key] = this[key];
+    return new GmeError(this.code, `item ${item}: ${this.message}`, { ...(details as GmeErrorDetails), item });
+  }
+}
+
+const detailKeys = ["file", "field", "offset", "value", "expected", "item", "errno"] as const;
+
+function isErrorCode(code: unknown): code is GmeErrorCode {
+  return typeof code === "string" && Object.hasOwn(errorCodes, code);
+}
+
+function isErrno(code: unknown): code is string {
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code);
+}
+
+/** A failed file operation: GME_DISK_FULL for a full disk, else GME_IO_ERROR with errno. */
+export function ioError(error: unknown, file: string | undefined): GmeError {
+  const errno = (error as NodeJS.ErrnoException | undefined)?.code;
+  const code = errno === "ENOSPC" || errno === "EDQUOT" ? "GME_DISK_FULL" : "GME_IO_ERROR";
+  const reason = errno === "ENOENT" ? "no such file" : describe((error as Error | undefined)?.message ?? error);
+  const name = file === undefined ? "" : `${printable(file)}: `;
+  return new GmeError(code, `${name}${reason}`, { file, errno: isErrno(errno) ? errno : undefined, cause: error });
+}
+
+export function abortError(signal?: AbortSignal): GmeError {
+  return new GmeError("GME_ABORTED", "the call was aborted", { cause: signal?.reason });
+}
+
+/** A value for a message or `value`: short, one line, without control or bidirectional characters. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return printable(value);
+  if (value === null || typeof value !== "object") return typeof value === "function" ? "a function" : String(value);
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (ArrayBuffer.isView(value))
+    return `${Object.prototype.toString.call(value).slice(8, -1)} of ${value.byteLength} bytes`;
+  return "an object";
+}
+
+export function printable(text: string): string {
+  const short = text.length > 120 ? `${text.slice(0, 119)}…` : text;
+  return short.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`);
+}
+
+/** One sentence form for bad arguments: what was expected, for which name, what came, of which type. */
+export function badArgument(
+  code: "GME_INPUT_INVALID" | "GME_OPTION_INVALID",
+  field: string,
+  expected: string,
+  value: unknown,
+): GmeError {
+  const type = value === null ? "null" : typeof value;
+  const shown = typeof value === "number" || typeof value === "bigint" ? value : describe(value);
+  const article = value === undefined || value === null ? describe(value) : `${describe(value)} (${type})`;
+  return new GmeError(code, `expected ${expected} for ${field}, got ${article}`, { field, value: shown, expected });
+}

@@ -1,0 +1,27 @@
+export { attribution } from "./attribution";
+export { bundledModelPath } from "./bundled-model";
+export { convert } from "./convert";
+export { cosine, similarity } from "./embedding";
+export type { EmbedResult } from "./embed-run";
+export { errorCodes, GmeError, type GmeErrorCode, type GmeErrorDetails, printable } from "./errors";
+export type { GmeInput, ImageSource, RawImage } from "./input";
+export { type FileReport, type ImagePlan, inspectFile, inspectImage, planImage } from "./inspect";
+export { GmeModel, load, type Stage, type TokenCount } from "./model";
+export type { ModelInfo } from "./model-info";
+export {
+  type EmbedOptions,
+  type EmbedProgress,
+  embedOptions,
+  type ImageOptions,
+  imageOptions,
+  type LoadOptions,
+  loadOptions,
+  nearestName,
+  type OptionSpec,
+  type Orientation,
+  type Overflow,
+  type Positions,
+  type SpecialTokens,
+} from "./options";
+export { littleEndian, type NamedTensor, writeSafetensors } from "./safetensors-file";
+export { version } from "./version";

@@ -1,0 +1,267 @@
+import { fileURLToPath } from "node:url";
+import { badArgument, describe, GmeError } from "./errors";
+import { unknownName } from "./options";
+
+/** Raw pixels, row-major, 8 bit: RGB (3 channels) or RGBA (4). An `ImageData` fits. */
+export interface RawImage {
+  data: Uint8Array | Uint8ClampedArray;
+  width: number;
+  height: number;
+  /** 3 or 4; told from the length of `data` when absent. */
+  channels?: number;
+}
+
+/** A path, a `file:` or `data:` URL, the bytes of an encoded picture, or raw pixels. */
+export type ImageSource = string | URL | Uint8Array | RawImage;
+
+/** A string is always a text. `prompt` is this item's instruction. */
+export type GmeInput = string | { id?: string | number; text?: string; image?: ImageSource; prompt?: string };
+
+/** An image as it stands after the door: owned by us, so that the caller may change theirs. */
+export type CheckedImage =
+  | { kind: "path"; path: string }
+  | { kind: "bytes"; bytes: Uint8Array; name: string }
+  | { kind: "pixels"; data: Uint8Array; width: number; height: number };
+
+export interface CheckedInput {
+  id?: string | number;
+  text?: string;
+  image?: CheckedImage;
+  prompt?: string;
+}
+
+export const maxTextLength = 1_048_576;
+export const maxImageBytes = 64 * 1024 * 1024;
+export const maxImageSide = 32_768;
+export const maxItems = 65_536;
+export const maxBatchImages = 4_096;
+
+const onePicture =
+  "GME is trained with one picture per item: embed the pictures one by one and average or compare their vectors";
+const inputKeys = ["id", "text", "image", "prompt"] as const;
+
+/** Reads one input: every property once, bytes copied. `cutLongText` is set when the engine will cut the text anyway. */
+export function readInput(value: unknown, field = "input", cutLongText = false): CheckedInput {
+  if (typeof value === "string") return { text: readText(value, field, cutLongText) };
+  if (
+    typeof value !== "object" ||
+    value === null ||
+    Array.isArray(value) ||
+    ArrayBuffer.isView(value) ||
+    value instanceof URL
+  ) {
+    throw badArgument("GME_INPUT_INVALID", field, "a string or { id?, text?, image?, prompt? }", value);
+  }
+  const given: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) {
+    if (!(inputKeys as readonly string[]).includes(key))
+      throw unknownName("GME_INPUT_INVALID", "key", `${field}.${key}`, key, inputKeys);
+    given[key] = (value as Record<string, unknown>)[key];
+  }
+  const { id, text, image, prompt } = given;
+  if (id !== undefined && typeof id !== "string" && typeof id !== "number") {
+    throw badArgument("GME_INPUT_INVALID", `${field}.id`, "a string or a number", id);
+  }
+  if (text === undefined && image === undefined) {
+    throw new GmeError("GME_INPUT_INVALID", `${field} has neither text nor image`, {
+      field,
+      expected: "text, image or both",
+    });
+  }
+  const checked: CheckedInput = {};
+  if (id !== undefined) checked.id = id;
+  if (text !== undefined) checked.text = readText(text, `${field}.text`, cutLongText);
+  if (prompt !== undefined) checked.prompt = readText(prompt, `${field}.prompt`, false);
+  if (image !== undefined) checked.image = readImage(image, `${field}.image`);
+  return checked;
+}
+
+/** Reads a list of inputs; the error of a bad one names its index. */
+export function readInputs(values: unknown, cutLongText = false): CheckedInput[] {
+  if (!Array.isArray(values)) throw badArgument("GME_INPUT_INVALID", "inputs", "an array", values);
+  if (values.length > maxItems) {
+    throw new GmeError(
+      "GME_INPUT_INVALID",
+      `${values.length} items in one call; use embedMany for more than ${maxItems}`,
+      {
+        field: "inputs.length",
+        value: values.length,
+        expected: `at most ${maxItems}`,
+      },
+    );
+  }
+  const checked: CheckedInput[] = [];
+  let images = 0;
+  for (let i = 0; i < values.length; i++) {
+    try {
+      checked.push(readInput(values[i], `inputs[${i}]`, cutLongText));
+    } catch (error) {
+      throw GmeError.from(error, "GME_INPUT_INVALID").forItem(i);
+    }
+    if (checked[i].image !== undefined) images++;
+  }
+  if (images > maxBatchImages) {
+    throw new GmeError(
+      "GME_INPUT_INVALID",
+      `${images} pictures in one call; use embedMany for more than ${maxBatchImages}`,
+      {
+        field: "inputs.length",
+        value: images,
+        expected: `at most ${maxBatchImages} pictures`,
+      },
+    );
+  }
+  return checked;
+}
+
+/** The text with lone surrogates replaced by U+FFFD, as TextEncoder does. */
+export function readText(value: unknown, field: string, cutLongText: boolean): string {
+  if (typeof value !== "string") throw badArgument("GME_INPUT_INVALID", field, "a string", value);
+  if (value.length > maxTextLength && !cutLongText) {
+    throw new GmeError(
+      "GME_TEXT_TOO_LONG",
+      `${field} has ${value.length} UTF-16 units, the limit is ${maxTextLength}`,
+      {
+        field,
+        value: value.length,
+        expected: `at most ${maxTextLength} UTF-16 units`,
+      },
+    );
+  }
+  return value.replace(/\p{Surrogate}/gu, "\uFFFD");
+}
+
+export function readImage(value: unknown, field: string): CheckedImage {
+  if (typeof value === "string") return readImageString(value, field);
+  if (value instanceof URL) return readImageUrl(value, field);
+  if (Array.isArray(value)) {
+    throw new GmeError("GME_INPUT_INVALID", `${field} is an array of ${value.length}; ${onePicture}`, {
+      field,
+      value: describe(value),
+      expected: "one picture",
+    });
+  }
+  if (ArrayBuffer.isView(value)) {
+    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    checkByteLength(bytes.length, field, undefined);
+    return { kind: "bytes", bytes: Uint8Array.from(bytes), name: "<buffer>" };
+  }
+  if (typeof value === "object" && value !== null) return readRawImage(value as Record<string, unknown>, field);
+  throw badArgument("GME_INPUT_INVALID", field, "a path, URL, Uint8Array or { data, width, height }", value);
+}
+
+function readImageString(value: string, field: string): CheckedImage {
+  if (/^(https?|data|file):/i.test(value) && URL.canParse(value)) return readImageUrl(new URL(value), field);
+  if (value === "" || value.includes("\0")) throw badArgument("GME_INPUT_INVALID", field, "a path", value);
+  return { kind: "path", path: value };
+}
+
+function readImageUrl(url: URL, field: string): CheckedImage {
+  switch (url.protocol) {
+    case "file:":
+      return { kind: "path", path: pathOfFileUrl(url, field) };
+    case "data:":
+      return { kind: "bytes", bytes: readDataUrl(url.href, field), name: "<data url>" };
+    case "http:":
+    case "https:":
+      throw new GmeError(
+        "GME_URL_FETCH_DISABLED",
+        `${field} is an ${url.protocol.slice(0, -1)} address; pictures are not fetched: pass their bytes`,
+        {
+          field,
+          value: url.protocol,
+          expected: "a path, a file: or data: URL, or bytes",
+        },
+      );
+    default:
+      throw badArgument("GME_INPUT_INVALID", field, "a file: or data: URL", url.protocol);
+  }
+}
+
+function pathOfFileUrl(url: URL, field: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw new GmeError("GME_INPUT_INVALID", `${field} is not the URL of a local file`, {
+      field,
+      value: describe(url.href),
+      cause: error,
+    });
+  }
+}
+
+/** Strict: standard base64 with correct padding; the length is checked before anything is decoded. The MIME label is ignored. */
+function readDataUrl(href: string, field: string): Uint8Array {
+  const comma = href.indexOf(",");
+  const bad = (reason: string) =>
+    new GmeError("GME_INPUT_INVALID", `${field} is not a usable data: URL: ${reason}`, {
+      field,
+      expected: "data:image/…;base64,…",
+    });
+  if (comma < 0) throw bad("it has no comma");
+  if (!/;base64$/i.test(href.slice(0, comma).trimEnd())) throw bad("it is not base64");
+  checkByteLength(Math.floor(((href.length - comma - 1) * 3) / 4), field, "<data url>");
+  const text = href.slice(comma + 1);
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    throw bad("the base64 text has wrong characters or padding");
+  return Uint8Array.from(Buffer.from(text, "base64"));
+}
+
+function readRawImage(value: Record<string, unknown>, field: string): CheckedImage {
+  const { data, width, height, channels } = value;
+  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
+    throw badArgument("GME_INPUT_INVALID", `${field}.data`, "a Uint8Array or Uint8ClampedArray", data);
+  }
+  for (const [name, side] of [
+    ["width", width],
+    ["height", height],
+  ] as const) {
+    if (!Number.isSafeInteger(side) || (side as number) < 1)
+      throw badArgument("GME_INPUT_INVALID", `${field}.${name}`, "a positive integer", side);
+    if ((side as number) > maxImageSide)
+      throw tooLarge(field, `${name} ${side}`, side as number, `sides of at most ${maxImageSide}`);
+  }
+  const pixels = (width as number) * (height as number);
+  const perPixel = channels === undefined ? data.length / pixels : channels;
+  if (perPixel !== 3 && perPixel !== 4) {
+    const given = channels === undefined ? data.length : channels;
+    const what = channels === undefined ? `${pixels * 3} or ${pixels * 4} bytes (width × height × 3 or 4)` : "3 or 4";
+    throw badArgument("GME_INPUT_INVALID", `${field}.${channels === undefined ? "data" : "channels"}`, what, given);
+  }
+  if (data.length !== pixels * perPixel)
+    throw badArgument("GME_INPUT_INVALID", `${field}.data`, `${pixels * perPixel} bytes`, data.length);
+  return { kind: "pixels", data: rgbOf(data, pixels, perPixel), width: width as number, height: height as number };
+}
+
+/** [h, w, 3] copied as is, [h, w, 4] without its alpha. */
+function rgbOf(data: Uint8Array | Uint8ClampedArray, pixels: number, channels: number): Uint8Array {
+  if (channels === 3) return Uint8Array.from(data);
+  const rgb = new Uint8Array(pixels * 3);
+  for (let from = 0, to = 0; to < rgb.length; from += 4, to += 3) {
+    rgb[to] = data[from];
+    rgb[to + 1] = data[from + 1];
+    rgb[to + 2] = data[from + 2];
+  }
+  return rgb;
+}
+
+export function tooLarge(file: string, what: string, value: number, expected: string): GmeError {
+  return new GmeError("GME_IMAGE_TOO_LARGE", `${file}: ${what}, allowed are ${expected}`, {
+    file,
+    field: "image",
+    value,
+    expected,
+  });
+}
+
+function checkByteLength(length: number, field: string, name: string | undefined): void {
+  if (length > maxImageBytes) throw tooLarge(name ?? field, `${length} bytes`, length, `${maxImageBytes} bytes`);
+  if (length === 0) {
+    throw new GmeError("GME_IMAGE_TRUNCATED", `${field} is empty`, {
+      file: name ?? "<buffer>",
+      field,
+      value: 0,
+      expected: "the bytes of a picture",
+    });
+  }
+}

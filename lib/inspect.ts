@@ -1,0 +1,67 @@
+import { binding } from "./binding";
+import { startJob } from "./embed-run";
+import { badArgument, GmeError, ioError } from "./errors";
+import { readImageSize } from "./image-decode";
+import { type ImageSource, readImage } from "./input";
+import { type ImageOptions, imageOptions, readOptions } from "./options";
+import { untilAborted } from "./queue";
+import { stat } from "node:fs/promises";
+
+/** Keys, tensors and sizes of a GGUF file, as the engine's reader sees them. */
+export interface FileReport {
+  readonly [name: string]: unknown;
+}
+
+/** Sizes a picture passes through, widths first; `gridThw` is t, h, w in patches of 14×14 pixels. */
+export interface ImagePlan {
+  size: [number, number];
+  loader: [number, number];
+  processor: [number, number];
+  gridThw: [number, number, number];
+  imageTokens: number;
+}
+
+/** Reads a GGUF file's header without loading it as a model. Rejects with GME_IO_ERROR, GME_GGUF_… or GME_TENSOR_…. */
+export async function inspectFile(path: string): Promise<FileReport> {
+  if (typeof path !== "string" || path === "" || path.includes("\0"))
+    throw badArgument("GME_INPUT_INVALID", "path", "the path of a GGUF file", path);
+  try {
+    if (!(await stat(path)).isFile())
+      throw new GmeError("GME_IO_ERROR", "not a regular file", { file: path, expected: "a GGUF file" });
+  } catch (error) {
+    throw error instanceof GmeError ? error : ioError(error, path);
+  }
+  return JSON.parse(await untilAborted(startJob(() => binding().inspectFile(path)))) as FileReport;
+}
+
+/** The sizes a picture of `width` × `height` pixels passes through. */
+export function planImage(width: number, height: number, options?: ImageOptions): ImagePlan {
+  const {
+    loaderResize = true,
+    minImageTokens = 0,
+    maxImageTokens = 0,
+  } = readOptions<ImageOptions>(imageOptions, options);
+  for (const [name, side] of [
+    ["width", width],
+    ["height", height],
+  ] as const) {
+    if (!Number.isSafeInteger(side) || side < 1)
+      throw badArgument("GME_INPUT_INVALID", name, "a positive integer", side);
+  }
+  const min = minImageTokens || Math.min(256, maxImageTokens || 256);
+  const max = maxImageTokens || Math.max(1280, min);
+  if (min > max)
+    throw badArgument("GME_OPTION_INVALID", "options.minImageTokens", `at most maxImageTokens (${max})`, min);
+  const plan = startJob(() =>
+    binding().planImage(width, height, { loaderResize, minImageTokens: min, maxImageTokens: max }),
+  );
+  const { loader, processor, gridThw, imageTokens } = plan;
+  return { size: [width, height], loader, processor, gridThw, imageTokens };
+}
+
+/** The same for a picture, whose header is read; upright unless `orientation: "ignore"`. */
+export async function inspectImage(image: ImageSource, options?: ImageOptions): Promise<ImagePlan> {
+  const { orientation = "exif", maxImagePixels = 64e6 } = readOptions<ImageOptions>(imageOptions, options);
+  const { width, height } = await readImageSize(readImage(image, "image"), { orientation, maxImagePixels });
+  return planImage(width, height, options);
+}

@@ -1,0 +1,296 @@
+import { stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { binding, type NativeLoadParams, type NativeModel, type NativeStage } from "./binding";
+import { physicalCores, usableCpus } from "./cpus";
+import {
+  batchCall,
+  type EmbedResult,
+  type EngineAccess,
+  instructionOf,
+  nativeParams,
+  type ReadEmbedOptions,
+  startJob,
+  streamCall,
+} from "./embed-run";
+import { abortError, badArgument, GmeError, ioError, printable } from "./errors";
+import { decodeImage, readImageSize } from "./image-decode";
+import { type CheckedInput, type GmeInput, type ImageSource, readInput, readInputs, readText } from "./input";
+import { type EmbedOptions, embedOptions, type LoadOptions, loadOptions, readOptions } from "./options";
+import { type ModelInfo, modelInfo } from "./model-info";
+import { CallQueue, closedError, untilAborted } from "./queue";
+
+/** Tokens an item takes: of its text, of its picture, and in all, the template included. */
+export interface TokenCount {
+  text: number;
+  image: number;
+  total: number;
+}
+
+/** A tapped tensor: `shape` [rows, columns] or [columns], `data` row-major. */
+export type Stage = NativeStage;
+
+export type CardOptions = EmbedOptions & { texts?: readonly string[]; images?: readonly ImageSource[] };
+
+const constructorKey = Symbol("GmeModel");
+
+/** A loaded model. Made by `load`; calls may overlap freely, they run one at a time in their order. */
+export class GmeModel implements AsyncDisposable {
+  /** Length of the vectors. */
+  readonly dimensions: number;
+  /** Name, type, sizes, device, memory, limits, the defaults in force, fingerprint. */
+  readonly info: ModelInfo;
+  private readonly access: EngineAccess;
+
+  constructor(key: symbol, native: NativeModel, options: LoadOptions, file: string) {
+    if (key !== constructorKey) throw new GmeError("GME_INPUT_INVALID", "a GmeModel is made by load(model, options)");
+    this.info = modelInfo(native.info, options, file);
+    this.dimensions = this.info.dimensions;
+    const { orientation = "exif", maxImagePixels = 64e6 } = options;
+    this.access = {
+      native,
+      queue: new CallQueue(),
+      decode: { orientation, maxImagePixels },
+      dimensions: this.dimensions,
+    };
+  }
+
+  /** One input → one unit vector of `dimensions` floats, in memory of its own. */
+  async embed(input: GmeInput, options?: EmbedOptions): Promise<Float32Array> {
+    const read = this.readCall(options);
+    const checked = this.cut(readInput(input, "input", read.overflow === "truncate"), read);
+    return (await this.access.queue.add(batchCall(this.access, [checked], read)))[0];
+  }
+
+  /** A vector per input, in order. A bad item rejects the call, naming its index (`error.item`). */
+  async embedBatch(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array[]> {
+    const read = this.readCall(options);
+    const checked = readInputs(inputs, read.overflow === "truncate").map((input) => this.cut(input, read));
+    return this.access.queue.add(batchCall(this.access, checked, read));
+  }
+
+  /** Results in the order of the source, computed while it is read. A bad item is that item's `error`. */
+  async *embedMany(
+    source: AsyncIterable<GmeInput> | Iterable<GmeInput>,
+    options?: EmbedOptions,
+  ): AsyncGenerator<EmbedResult, void, undefined> {
+    yield* streamCall(this.access, source, this.readCall(options));
+  }
+
+  /** sentence-transformers' habit: one input → one vector, an array → an array. */
+  encode(input: GmeInput, options?: EmbedOptions): Promise<Float32Array>;
+  encode(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array[]>;
+  encode(input: GmeInput | readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array | Float32Array[]> {
+    return Array.isArray(input) ? this.embedBatch(input, options) : this.embed(input as GmeInput, options);
+  }
+
+  /** The model card's `get_text_embeddings`. */
+  async getTextEmbeddings(request: EmbedOptions & { texts: readonly string[] }): Promise<Float32Array[]> {
+    const { texts, options } = readCardRequest(request, ["texts"]);
+    return this.embedBatch(
+      (texts ?? []).map((text) => ({ text }) as GmeInput),
+      options,
+    );
+  }
+
+  /** The model card's `get_image_embeddings`. */
+  async getImageEmbeddings(request: EmbedOptions & { images: readonly ImageSource[] }): Promise<Float32Array[]> {
+    const { images, options } = readCardRequest(request, ["images"]);
+    return this.embedBatch(
+      (images ?? []).map((image) => ({ image }) as GmeInput),
+      options,
+    );
+  }
+
+  /** The model card's `get_fused_embeddings`: text i and image i in one vector. */
+  async getFusedEmbeddings(request: CardOptions): Promise<Float32Array[]> {
+    const { texts, images, options } = readCardRequest(request, []);
+    if (texts !== undefined && images !== undefined && texts.length !== images.length) {
+      throw badArgument("GME_INPUT_INVALID", "images.length", `${texts.length}, as many as texts,`, images.length);
+    }
+    const count = (texts ?? images ?? []).length;
+    const item = (i: number) => ({ ...(texts && { text: texts[i] }), ...(images && { image: images[i] }) }) as GmeInput;
+    return this.embedBatch(
+      Array.from({ length: count }, (_, i) => item(i)),
+      options,
+    );
+  }
+
+  /** Counts without running the model; of a picture only the header is read. */
+  async countTokens(input: GmeInput, options?: EmbedOptions): Promise<TokenCount> {
+    const read = this.readCall(options);
+    const checked = readInput(input, "input", read.overflow === "truncate");
+    const prepare = async () =>
+      checked.image === undefined ? undefined : readImageSize(checked.image, this.access.decode);
+    const run = async (image?: { width: number; height: number }) => {
+      const item = { text: checked.text, instruction: instructionOf(checked, read), image };
+      const job = startJob(() =>
+        this.access.native.countTokens([withoutUndefined(item)], read.specialTokens === "parse"),
+      );
+      return (await untilAborted(job, read.signal))[0];
+    };
+    return this.access.queue.add({ prepare, run, signal: read.signal });
+  }
+
+  /** Token ids of the bare text, without the template. */
+  async tokenize(text: string, options?: EmbedOptions): Promise<Int32Array> {
+    const read = this.readCall(options);
+    const checked = readText(text, "text", false);
+    const run = async () => {
+      const job = startJob(() => this.access.native.tokenize([checked], read.specialTokens === "parse"));
+      return (await untilAborted(job, read.signal))[0];
+    };
+    return this.access.queue.add({ prepare: async () => undefined, run, signal: read.signal });
+  }
+
+  /** Every stage of one item as named tensors, `pixel_values` … `embedding`; names and shapes as in docs/model.md. */
+  async inspectStages(input: GmeInput, options?: EmbedOptions): Promise<Stage[]> {
+    const read = this.readCall(options);
+    const checked = this.cut(readInput(input, "input", read.overflow === "truncate"), read);
+    const prepare = async () =>
+      checked.image === undefined ? undefined : decodeImage(checked.image, this.access.decode);
+    const run = async (image: Awaited<ReturnType<typeof prepare>>) => {
+      const item = { text: checked.text, image, instruction: instructionOf(checked, read) };
+      return untilAborted(
+        startJob(() => this.access.native.stages(withoutUndefined(item), nativeParams(read))),
+        read.signal,
+      );
+    };
+    return this.access.queue.add({ prepare, run, signal: read.signal });
+  }
+
+  /** Idempotent: refuses new work, waits for the calls that were accepted, frees the model. */
+  close(): Promise<void> {
+    return this.access.queue.close(() => this.access.native.close());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private readCall(options: unknown): ReadEmbedOptions {
+    if (this.access.queue.closed) throw closedError();
+    const read = readOptions<ReadEmbedOptions>(embedOptions, options);
+    const { dimensions, allowTruncation } = read;
+    if (read.instruction !== undefined) read.instruction = readText(read.instruction, "options.instruction", false);
+    if (dimensions === undefined || dimensions === this.dimensions) return read;
+    if (dimensions > this.dimensions || allowTruncation !== true) {
+      const expected =
+        dimensions > this.dimensions ? `at most ${this.dimensions}` : `${this.dimensions}, or allowTruncation: true`;
+      const reason =
+        dimensions > this.dimensions
+          ? "the model's vectors are shorter"
+          : "GME is not a Matryoshka model: cut vectors lose quality";
+      throw new GmeError("GME_OPTION_INVALID", `options.dimensions ${dimensions}: ${reason}`, {
+        field: "options.dimensions",
+        value: dimensions,
+        expected,
+      });
+    }
+    return read;
+  }
+
+  /** A text that will be truncated by tokens need not cross over whole: no token stands for more than 1,024 UTF-16 units. */
+  private cut(input: CheckedInput, options: ReadEmbedOptions): CheckedInput {
+    const longest = (this.info.limits?.maxTokens ?? 32_768) * 1_024;
+    if (options.overflow !== "truncate" || input.text === undefined || input.text.length <= longest) return input;
+    return { ...input, text: input.text.slice(0, longest).replace(/[\uD800-\uDBFF]$/, "") };
+  }
+}
+
+/**
+ * Loads a model from a GGUF file: one file with both parts, or a decoder with `mmproj`.
+ * Rejects with GME_IO_ERROR where there is no such file, GME_GGUF_…, GME_TENSOR_…, GME_MODEL_… where it is not a usable model.
+ */
+export async function load(model: string | URL, options?: LoadOptions): Promise<GmeModel> {
+  const read = readOptions<LoadOptions>(loadOptions, options);
+  const path = readModelPath(model);
+  const { signal, onProgress, minImageTokens, maxImageTokens } = read;
+  if (minImageTokens !== undefined && maxImageTokens !== undefined && minImageTokens > maxImageTokens) {
+    throw badArgument(
+      "GME_OPTION_INVALID",
+      "options.minImageTokens",
+      `at most maxImageTokens (${maxImageTokens})`,
+      minImageTokens,
+    );
+  }
+  if (signal?.aborted) throw abortError(signal);
+  await checkModelFile(path);
+  if (read.mmproj !== undefined) await checkModelFile(read.mmproj);
+  let thrown: unknown;
+  const report = (fraction: number) => {
+    try {
+      onProgress?.(fraction);
+    } catch (error) {
+      thrown ??= error;
+    }
+  };
+  const native = await untilAborted(
+    startJob(() => binding().load(path, nativeLoadParams(read), onProgress && report)),
+    signal,
+  );
+  if (thrown !== undefined || signal?.aborted) {
+    await native.close();
+    throw thrown === undefined ? abortError(signal) : GmeError.from(thrown, "GME_OPTION_INVALID");
+  }
+  return new GmeModel(constructorKey, native, read, path);
+}
+
+function readModelPath(model: unknown): string {
+  if (model instanceof URL && model.protocol === "file:") return fileURLToPath(model);
+  if (typeof model !== "string" || model === "" || model.includes("\0")) {
+    throw badArgument("GME_INPUT_INVALID", "model", "the path of a GGUF file", model);
+  }
+  return model;
+}
+
+async function checkModelFile(path: string): Promise<void> {
+  try {
+    if ((await stat(path)).isFile()) return;
+  } catch (error) {
+    const failure = ioError(error, path);
+    if (failure.errno !== "ENOENT" || /[/\\.]/.test(path)) throw failure;
+    throw new GmeError("GME_IO_ERROR", `${printable(path)}: no such file, and no model of that name is known`, {
+      file: path,
+      errno: "ENOENT",
+      expected: "the path of a GGUF file",
+      cause: error,
+    });
+  }
+  throw new GmeError("GME_IO_ERROR", `${printable(path)}: not a regular file`, { file: path, expected: "a GGUF file" });
+}
+
+function nativeLoadParams(options: LoadOptions): NativeLoadParams {
+  const { mmproj, loaderResize } = options;
+  return {
+    ...(mmproj !== undefined && { mmproj }),
+    threads: Math.min(options.threads ?? physicalCores(), usableCpus()),
+    mmap: options.mmap ?? true,
+    positions: options.positions ?? "file",
+    loaderResize: loaderResize === undefined ? "file" : loaderResize ? "on" : "off",
+    minImageTokens: options.minImageTokens ?? 0,
+    maxImageTokens: options.maxImageTokens ?? 0,
+    maxTokens: options.maxTokens ?? 0,
+  };
+}
+
+function readCardRequest(request: unknown, required: readonly ("texts" | "images")[]) {
+  if (typeof request !== "object" || request === null || Array.isArray(request)) {
+    throw badArgument("GME_INPUT_INVALID", "request", "an object with texts or images", request);
+  }
+  const { texts, images, ...options } = request as CardOptions;
+  for (const [name, list] of [
+    ["texts", texts],
+    ["images", images],
+  ] as const) {
+    const missing = list === undefined && (required.includes(name) || (texts === undefined && images === undefined));
+    if (missing || (list !== undefined && !Array.isArray(list)))
+      throw badArgument("GME_INPUT_INVALID", name, "an array", list);
+  }
+  return { texts, images, options: options as EmbedOptions };
+}
+
+function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}

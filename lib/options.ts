@@ -1,0 +1,340 @@
+import { badArgument, GmeError } from "./errors";
+
+/** One option: its name, type, default and meaning. Checks, help and command-line flags are made from these tables. */
+export interface OptionSpec {
+  readonly name: string;
+  readonly kind: "boolean" | "integer" | "string" | "choice" | "function" | "signal";
+  /** What holds when the option is absent; no entry: the file or the machine decides, as `help` says. */
+  readonly default?: boolean | number | string;
+  readonly choices?: readonly string[];
+  readonly min?: number;
+  readonly max?: number;
+  readonly help: string;
+  /** Word that stands for the value in help: `<F>`. */
+  readonly placeholder?: string;
+  /** A check beyond the type; throws. */
+  readonly check?: (value: unknown) => void;
+}
+
+export const maxThreads = 512;
+
+export type Positions = "sequential" | "mrope";
+export type Orientation = "exif" | "ignore";
+export type Overflow = "error" | "truncate" | "reference";
+export type SpecialTokens = "text" | "parse";
+
+export interface ImageOptions {
+  /** Fewest and most image tokens of a picture; the file's, else 256 and 1280. One token is 28×28 pixels. */
+  minImageTokens?: number;
+  maxImageTokens?: number;
+  /** The first of the two resizes; false for models tuned with a single one. Default: the file's, else true. */
+  loaderResize?: boolean;
+  /** `exif` turns the picture upright; `ignore` is what the reference does. Default `exif`. */
+  orientation?: Orientation;
+  /** Pictures with more pixels are refused from their header. Default 64e6. */
+  maxImagePixels?: number;
+}
+
+export interface LoadOptions extends ImageOptions {
+  /** Path of the vision tower's file; else the model's own tower, else `mmproj-*.gguf` beside it. */
+  mmproj?: string;
+  /** `auto` or `cpu`. */
+  device?: string;
+  /** 1…512, then limited to the CPUs. Default: physical cores. */
+  threads?: number;
+  /** Map the weights (default) or read them into owned memory. */
+  mmap?: boolean;
+  isolate?: boolean;
+  /** Default: the file's `gme.positions`, else `sequential`. */
+  positions?: Positions;
+  /** Longest item in tokens; the file's context length by default. */
+  maxTokens?: number;
+  remoteImages?: boolean;
+  /** 0…1 while the model loads. */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
+export interface EmbedProgress {
+  done: number;
+  /** Absent while a stream's length is not known. */
+  total?: number;
+  failed: number;
+}
+
+export interface EmbedOptions {
+  /** System text of a query, used verbatim; the model's default when absent. An item's `prompt` goes before it. */
+  instruction?: string;
+  /** false: a document; the default instruction is used whatever else is given. Default true. */
+  isQuery?: boolean;
+  signal?: AbortSignal;
+  /** What happens to an item over the token limit. Default `error`. */
+  overflow?: Overflow;
+  /** `text` (default): special strings in texts are plain text; `parse`: control tokens, as the reference does. */
+  specialTokens?: SpecialTokens;
+  /** Cut to this length and renormalise; other than the model's own only with `allowTruncation`. */
+  dimensions?: number;
+  allowTruncation?: boolean;
+  /** Items that the engine takes at a time. Default 8. */
+  batchSize?: number;
+  onProgress?: (progress: EmbedProgress) => void;
+}
+
+const imageOptionTable: readonly OptionSpec[] = [
+  {
+    name: "loaderResize",
+    kind: "boolean",
+    help: "the first of the two resizes; off for models tuned with a single one (default: the file's, else on)",
+  },
+  {
+    name: "minImageTokens",
+    kind: "integer",
+    min: 1,
+    max: 16384,
+    help: "fewest image tokens of a picture (default: the file's, else 256)",
+  },
+  {
+    name: "maxImageTokens",
+    kind: "integer",
+    min: 1,
+    max: 16384,
+    help: "most image tokens of a picture (default: the file's, else 1280)",
+  },
+  {
+    name: "orientation",
+    kind: "choice",
+    choices: ["exif", "ignore"],
+    default: "exif",
+    help: "turn pictures upright, or ignore their EXIF orientation as the reference does",
+  },
+  {
+    name: "maxImagePixels",
+    kind: "integer",
+    min: 1,
+    max: 1 << 30,
+    default: 64e6,
+    help: "refuse pictures with more pixels",
+  },
+];
+
+export const imageOptions = imageOptionTable;
+
+export const loadOptions: readonly OptionSpec[] = [
+  {
+    name: "mmproj",
+    kind: "string",
+    placeholder: "F",
+    help: "file of the vision tower (default: the model's own, else mmproj-*.gguf beside it)",
+  },
+  { name: "device", kind: "string", default: "auto", placeholder: "D", help: "auto or cpu", check: checkDevice },
+  {
+    name: "threads",
+    kind: "integer",
+    min: 1,
+    max: maxThreads,
+    help: "threads, limited to the CPUs (default: physical cores)",
+  },
+  { name: "mmap", kind: "boolean", default: true, help: "map the weights instead of reading them into memory" },
+  {
+    name: "isolate",
+    kind: "boolean",
+    default: false,
+    help: "run the engine in a child process (not available yet)",
+    check: notYet("isolate"),
+  },
+  {
+    name: "positions",
+    kind: "choice",
+    choices: ["sequential", "mrope"],
+    help: "decoder positions (default: the file's, else sequential)",
+  },
+  {
+    name: "maxTokens",
+    kind: "integer",
+    min: 1,
+    max: 1 << 20,
+    help: "longest item in tokens (default: the file's context length)",
+  },
+  ...imageOptionTable,
+  {
+    name: "remoteImages",
+    kind: "boolean",
+    default: false,
+    help: "fetch pictures by http(s) (not available yet)",
+    check: notYet("remoteImages"),
+  },
+  { name: "onProgress", kind: "function", help: "called with 0…1 while the model loads" },
+  { name: "signal", kind: "signal", help: "stops loading" },
+];
+
+export const embedOptions: readonly OptionSpec[] = [
+  { name: "instruction", kind: "string", placeholder: "T", help: "system text of a query (default: the model's)" },
+  {
+    name: "isQuery",
+    kind: "boolean",
+    default: true,
+    help: "off: a document, which always has the default instruction",
+  },
+  {
+    name: "overflow",
+    kind: "choice",
+    choices: ["error", "truncate", "reference"],
+    default: "error",
+    help: "items over the token limit: refuse, cut the text, or cut from the right as the reference does",
+  },
+  {
+    name: "specialTokens",
+    kind: "choice",
+    choices: ["text", "parse"],
+    default: "text",
+    help: "special strings in texts: plain text, or control tokens as in the reference",
+  },
+  {
+    name: "dimensions",
+    kind: "integer",
+    min: 1,
+    max: 1 << 20,
+    help: "cut the vector to this length (needs allowTruncation: GME is not a Matryoshka model)",
+  },
+  { name: "allowTruncation", kind: "boolean", default: false, help: "allow dimensions other than the model's own" },
+  { name: "batchSize", kind: "integer", min: 1, max: 1024, default: 8, help: "items that the engine takes at a time" },
+  { name: "onProgress", kind: "function", help: "called with { done, total, failed }" },
+  { name: "signal", kind: "signal", help: "stops the call" },
+];
+
+function checkDevice(value: unknown): void {
+  if (value === "auto" || value === "cpu") return;
+  if (typeof value === "string" && /^(cuda|metal|vulkan)(:\d{1,2})?$/.test(value)) {
+    throw new GmeError(
+      "GME_DEVICE_UNAVAILABLE",
+      `device ${value} is not available in this build, which computes on the CPU`,
+      {
+        field: "options.device",
+        value,
+        expected: "auto or cpu",
+      },
+    );
+  }
+  throw badArgument("GME_OPTION_INVALID", "options.device", "auto or cpu", value);
+}
+
+function notYet(name: string): (value: unknown) => void {
+  return (value) => {
+    if (value !== true) return;
+    throw new GmeError("GME_OPTION_INVALID", `options.${name} is not available yet`, {
+      field: `options.${name}`,
+      value: "true",
+      expected: "false",
+    });
+  };
+}
+
+/** Checks the options against a table and returns a plain copy with the defaults filled in. Each property is read once. */
+export function readOptions<T extends object>(
+  table: readonly OptionSpec[],
+  given: unknown,
+): T & Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const spec of table) if (spec.default !== undefined) result[spec.name] = spec.default;
+  if (given === undefined) return result as T & Record<string, unknown>;
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw badArgument("GME_OPTION_INVALID", "options", "an object", given);
+  }
+  const specs = new Map(table.map((spec) => [spec.name, spec]));
+  for (const name of Object.keys(given)) {
+    const spec = specs.get(name);
+    if (spec === undefined)
+      throw unknownName("GME_OPTION_INVALID", "option", `options.${name}`, name, [...specs.keys()]);
+    const value = (given as Record<string, unknown>)[name];
+    if (value === undefined) continue;
+    checkOption(spec, value);
+    result[name] = value;
+  }
+  return result as T & Record<string, unknown>;
+}
+
+function checkOption(spec: OptionSpec, value: unknown): void {
+  const expected = expectation(spec);
+  if (!matches(spec, value)) throw badArgument("GME_OPTION_INVALID", `options.${spec.name}`, expected, value);
+  spec.check?.(value);
+}
+
+function matches(spec: OptionSpec, value: unknown): boolean {
+  switch (spec.kind) {
+    case "boolean":
+      return typeof value === "boolean";
+    case "integer":
+      return (
+        Number.isSafeInteger(value) &&
+        (value as number) >= (spec.min ?? 0) &&
+        (value as number) <= (spec.max ?? Infinity)
+      );
+    case "string":
+      return typeof value === "string";
+    case "choice":
+      return typeof value === "string" && (spec.choices ?? []).includes(value);
+    case "function":
+      return typeof value === "function";
+    case "signal":
+      return value instanceof AbortSignal;
+  }
+}
+
+/** `an integer from 1 to 512`, `"exif" or "ignore"`, … */
+export function expectation(spec: OptionSpec): string {
+  switch (spec.kind) {
+    case "boolean":
+      return "true or false";
+    case "integer":
+      return `an integer from ${spec.min ?? 0} to ${spec.max ?? "2^53-1"}`;
+    case "string":
+      return "a string";
+    case "choice":
+      return (spec.choices ?? []).map((choice) => `"${choice}"`).join(" or ");
+    case "function":
+      return "a function";
+    case "signal":
+      return "an AbortSignal";
+  }
+}
+
+/** The error for a name that is not known, with the nearest one that is. */
+export function unknownName(
+  code: "GME_INPUT_INVALID" | "GME_OPTION_INVALID",
+  noun: string,
+  field: string,
+  name: string,
+  known: readonly string[],
+): GmeError {
+  const nearest = nearestName(name, known);
+  const hint = nearest === undefined ? `known: ${known.join(", ")}` : `did you mean ${nearest}?`;
+  const shown = name.slice(0, 60);
+  return new GmeError(code, `unknown ${noun} ${shown}; ${hint}`, {
+    field: field.slice(0, 80),
+    value: shown,
+    expected: nearest ?? known.join(", "),
+  });
+}
+
+export function nearestName(name: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(name.slice(0, 60).toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substituted, row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
