@@ -16,6 +16,7 @@ struct error : std::runtime_error {
     std::string value;
     std::string expected;
     int64_t     offset = -1;
+    int32_t     item   = -1;  // index of the item of a batch
 
     error(std::string code, const std::string & message) : std::runtime_error(message), code(std::move(code)) {}
 

@@ -9,7 +9,7 @@ namespace gme {
 // Walks over valid UTF-8 (normalize_nfc's result); the pieces follow each other without gaps.
 class pre_tokenizer {
   public:
-    explicit pre_tokenizer(std::string_view text) : text(text) {}
+    explicit pre_tokenizer(std::string_view normalized) : text(normalized) {}
 
     // The next piece, never empty; false at the end of the text.
     bool next(std::string_view & piece);

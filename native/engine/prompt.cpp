@@ -125,7 +125,8 @@ void place_image(const tokenizer & tok, int32_t n_image_tokens, prompt & result)
 
 void check_input(bool has_text, int32_t n_image_tokens) {
     if (n_image_tokens < 0) {
-        throw error("GME_INPUT_INVALID", "a picture cannot take fewer than no tokens").at_field("image").found(n_image_tokens).wanted("0 or more");
+        throw error("GME_INPUT_INVALID", "a picture takes no negative number of tokens")
+            .at_field("image").found(n_image_tokens).wanted("0 or more");
     }
     if (!has_text && n_image_tokens == 0) {
         throw error("GME_INPUT_INVALID", "an input needs a text, an image or both").at_field("text").found("none").wanted("text or image");
@@ -141,7 +142,7 @@ prompt make_prompt(const tokenizer & tok, std::string_view instruction, bool has
         text = {};
     }
     const bool parse = options.parse_special;
-    const opening start = parse ? parsed_opening(tok, instruction, n_image_tokens) : plain_opening(tok, instruction, n_image_tokens);
+    const opening start = (parse ? parsed_opening : plain_opening)(tok, instruction, n_image_tokens);
     std::vector<int32_t> closing;
     tok.tokenize_parsed(closing_text(), closing);
 

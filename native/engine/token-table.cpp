@@ -200,8 +200,8 @@ void token_table::check_specials(const vocabulary & source) const {
         const bool is_control = id >= 0 && source.token_types[static_cast<size_t>(id)] == type_control;
         const bool is_absent = id < 0 && find_byte_level(wanted.text) < 0 && literal.find(wanted.text) < 0;
         if (!is_control && (wanted.required || !is_absent)) {
-            fail("the vocabulary lacks a special token of the prompt", "tokenizer.ggml.tokens", is_absent ? "absent" : "not a control token",
-                 std::string(wanted.text).c_str());
+            fail("the vocabulary lacks a special token of the prompt", "tokenizer.ggml.tokens",
+                 is_absent ? "absent" : "not a control token", std::string(wanted.text).c_str());
         }
     }
 }
@@ -216,7 +216,8 @@ int32_t token_table::find_byte_level(std::string_view token) const {
 }
 
 int32_t token_table::find_special(std::string_view text) const {
-    const auto found = std::lower_bound(specials.begin(), specials.end(), text, [](const special & a, std::string_view b) { return a.text < b; });
+    const auto before = [](const special & a, std::string_view b) { return a.text < b; };
+    const auto found = std::lower_bound(specials.begin(), specials.end(), text, before);
     return found != specials.end() && found->text == text ? found->id : -1;
 }
 

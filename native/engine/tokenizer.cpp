@@ -46,7 +46,8 @@ void tokenizer::add_merges(const vocabulary & source, std::string_view file) {
                 .in_file(file).at_field("tokenizer.ggml.merges[" + std::to_string(i) + "]").found(printable(merge)).wanted(expected);
         };
         const size_t space = merge.find(' ');
-        if (space == std::string_view::npos || space == 0 || space + 1 == merge.size() || merge.find(' ', space + 1) != std::string_view::npos) {
+        const bool is_pair = space != std::string_view::npos && space > 0 && space + 1 < merge.size();
+        if (!is_pair || merge.find(' ', space + 1) != std::string_view::npos) {
             fail("a merge is not two tokens", "two tokens with one space between");
         }
         joined.assign(merge.substr(0, space)).append(merge.substr(space + 1));

@@ -1,0 +1,218 @@
+// gme: the C boundary. Exceptions end here and become gme_error; nothing else of the engine is visible outside.
+//
+//   gme_* call -> plain structs -> the stages (model, embedding, tokenizer, image-*) -> status, caller-owned results
+
+#include "gme.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "embedding.h"
+#include "error.h"
+#include "file-listing.h"
+#include "image-patches.h"
+#include "model.h"
+#include "number-conversion.h"
+
+namespace {
+
+char * copy_text(const std::string & text) {
+    auto * copy = static_cast<char *>(std::malloc(text.size() + 1));
+    if (copy != nullptr) {
+        std::memcpy(copy, text.c_str(), text.size() + 1);
+    }
+    return copy;
+}
+
+// A gme_error with room for its texts in one allocation, so that it can be made when memory is short.
+void set_error(gme_error ** target, const char * code, const std::string & message, const gme::error * detail) {
+    if (target == nullptr) {
+        return;
+    }
+    const std::string empty;
+    const std::string texts[] = { code, message, detail ? detail->file : empty, detail ? detail->field : empty, detail ? detail->value : empty,
+                                  detail ? detail->expected : empty };
+    size_t            size    = sizeof(gme_error);
+    for (const auto & text : texts) {
+        size += text.size() + 1;
+    }
+    auto * made = static_cast<gme_error *>(std::malloc(size));
+    *target     = made;
+    if (made == nullptr) {
+        return;
+    }
+    const char ** fields[] = { &made->code, &made->message, &made->file, &made->field, &made->value, &made->expected };
+    char *        at       = reinterpret_cast<char *>(made + 1);
+    for (size_t i = 0; i < 6; i++) {
+        std::memcpy(at, texts[i].c_str(), texts[i].size() + 1);
+        *fields[i] = at;
+        at += texts[i].size() + 1;
+    }
+    made->offset = detail ? detail->offset : -1;
+    made->item   = detail ? detail->item : -1;
+}
+
+template <typename F> gme_status guarded(gme_error ** target, F && call) {
+    if (target != nullptr) {
+        *target = nullptr;
+    }
+    try {
+        call();
+        return GME_STATUS_OK;
+    } catch (const gme::error & failure) {
+        set_error(target, failure.code.c_str(), failure.what(), &failure);
+        return failure.code == "GME_ABORTED" ? GME_STATUS_ABORTED : GME_STATUS_ERROR;
+    } catch (const std::bad_alloc &) {
+        set_error(target, "GME_OUT_OF_MEMORY", "out of memory", nullptr);
+    } catch (const std::exception & failure) {
+        set_error(target, "GME_INTERNAL", failure.what(), nullptr);
+    } catch (...) {
+        set_error(target, "GME_INTERNAL", "an exception of unknown type", nullptr);
+    }
+    return GME_STATUS_ERROR;
+}
+
+// The callback holds for one call only.
+class abort_scope {
+  public:
+    abort_scope(gme::backend & backend, gme_abort_callback callback, void * data) : backend_(backend) { backend_.set_abort(callback, data); }
+    ~abort_scope() {
+        backend_.set_abort(nullptr, nullptr);
+        backend_.trim(64u << 20);
+    }
+
+  private:
+    gme::backend & backend_;
+};
+
+gme::image_plan plan_from(const gme_image_plan & plan, const gme_image & image) {
+    gme::image_plan result;
+    result.source         = { image.width, image.height };
+    result.loader         = { plan.loader_width, plan.loader_height };
+    result.processor      = { plan.processor_width, plan.processor_height };
+    result.grid_h         = plan.grid_h;
+    result.grid_w         = plan.grid_w;
+    result.n_image_tokens = plan.image_tokens;
+    return result;
+}
+
+}  // namespace
+
+extern "C" {
+
+void gme_error_free(gme_error * error) {
+    std::free(error);
+}
+
+gme_load_params gme_load_params_default(void) {
+    gme_load_params params = {};
+    params.n_threads       = 1;
+    params.use_mmap        = true;
+    return params;
+}
+
+gme_embed_params gme_embed_params_default(void) {
+    return {};
+}
+
+gme_status gme_model_load(const char * path, const gme_load_params * params, gme_model ** model, gme_error ** error) {
+    *model = nullptr;
+    return guarded(error, [&] { *model = new gme_model(path, *params); });
+}
+
+void gme_model_free(gme_model * model) {
+    delete model;
+}
+
+const char * gme_model_info(const gme_model * model) {
+    return model->info.c_str();
+}
+
+int32_t gme_model_dimensions(const gme_model * model) {
+    return model->decoder_config.n_embd;
+}
+
+gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error) {
+    *json = nullptr;
+    return guarded(error, [&] {
+        *json = copy_text(gme::list_file(path));
+        if (*json == nullptr) {
+            throw std::bad_alloc();
+        }
+    });
+}
+
+void gme_string_free(char * text) {
+    std::free(text);
+}
+
+gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error) {
+    return guarded(error, [&] {
+        abort_scope scope(*model->cpu, params->abort, params->abort_data);
+        model->cpu->check_abort();
+        gme::embed_items(*model, items, n_items, *params, embeddings);
+    });
+}
+
+gme_status gme_count_tokens(const gme_model * model, const gme_item * item, bool parse_special, gme_token_count * count, gme_error ** error) {
+    return guarded(error, [&] {
+        gme_embed_params params = gme_embed_params_default();
+        params.parse_special    = parse_special;
+        const bool has_image    = item->image.width != 0 || item->image.height != 0;
+        const auto n_image      = has_image ? gme::plan_item_image(*model, item->image).n_image_tokens : 0;
+        const auto prompt       = gme::make_item_prompt(*model, *item, n_image, params);
+        *count                  = { prompt.n_text, prompt.n_image, static_cast<int32_t>(prompt.ids.size()) };
+    });
+}
+
+gme_status gme_tokenize(const gme_model * model, gme_text text, bool parse_special, int32_t ** ids, size_t * n_ids, gme_error ** error) {
+    *ids   = nullptr;
+    *n_ids = 0;
+    return guarded(error, [&] {
+        std::vector<int32_t>   found;
+        const std::string_view bytes = text.data == nullptr ? std::string_view() : std::string_view(text.data, text.size);
+        if (parse_special) {
+            model->tokens->tokenize_parsed(bytes, found);
+        } else {
+            model->tokens->tokenize(bytes, found);
+        }
+        *ids = static_cast<int32_t *>(std::malloc(found.size() * sizeof(int32_t) + 1));
+        if (*ids == nullptr) {
+            throw std::bad_alloc();
+        }
+        std::copy(found.begin(), found.end(), *ids);
+        *n_ids = found.size();
+    });
+}
+
+void gme_ids_free(int32_t * ids) {
+    std::free(ids);
+}
+
+gme_status gme_image_plan_make(int32_t width, int32_t height, bool loader_resize, int32_t image_tokens_min, int32_t image_tokens_max,
+                               gme_image_plan * plan, gme_error ** error) {
+    return guarded(error, [&] {
+        const auto made = gme::plan_image({ width, height }, { image_tokens_min, image_tokens_max, loader_resize });
+        *plan = { made.loader.width, made.loader.height, made.processor.width, made.processor.height, 1, made.grid_h, made.grid_w, made.n_image_tokens };
+    });
+}
+
+gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * plan, uint8_t * loader_rgb, uint8_t * processor_rgb,
+                                float * pixel_values, gme_error ** error) {
+    return guarded(error, [&] {
+        const auto sizes   = plan_from(*plan, *image);
+        const auto loader  = gme::resize_bicubic(image->rgb, sizes.source, sizes.loader);
+        const auto resized = gme::resize_bicubic(loader.data(), sizes.loader, sizes.processor);
+        std::copy(loader.begin(), loader.end(), loader_rgb);
+        std::copy(resized.begin(), resized.end(), processor_rgb);
+        gme::image_patches(resized.data(), sizes.processor, gme::image_normalisation(), 2, pixel_values);
+    });
+}
+
+gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error) {
+    return guarded(error, [&] { gme::convert_numbers(from, source, to, target, n); });
+}
+
+}  // extern "C"

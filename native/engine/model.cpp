@@ -1,0 +1,284 @@
+// model: paths and options -> a model that is ready to embed.
+//
+//   decoder file (+ mmproj: given, in the same file, or beside it) -> numbers -> options in force -> weights -> tokenizer
+//     -> backend -> description
+//
+// Everything that can be wrong with a file or an option is found here, before any graph exists.
+
+#include "model.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "error.h"
+#include "fingerprint.h"
+#include "json-writer.h"
+#include "tensor-types.h"
+
+namespace {
+
+using gme::error;
+using gme::gguf_file;
+using gme::printable;
+
+namespace fs = std::filesystem;
+
+void check_abort(const gme_load_params & params) {
+    if (params.abort != nullptr && params.abort(params.abort_data)) {
+        throw error("GME_ABORTED", "loading was aborted");
+    }
+}
+
+error option_error(const char * option, int64_t found, const std::string & expected) {
+    return error("GME_OPTION_INVALID", std::string(option) + " is " + std::to_string(found) + ", expected " + expected)
+        .at_field(option).found(found).wanted(expected);
+}
+
+size_t common_prefix(const std::string & a, const std::string & b) {
+    return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first - a.begin());
+}
+
+// Among mmproj-*.gguf beside the decoder the one whose name agrees longest with the decoder's. With a tie nothing is
+// guessed: `note` says what to do.
+std::string find_mmproj_beside(const std::string & decoder_path, std::string & note) {
+    const fs::path           path(decoder_path);
+    const std::string        stem = path.stem().string();
+    std::error_code          failed;
+    std::vector<std::string> best;
+    size_t                   best_length = 0;
+    for (const auto & entry : fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), failed)) {
+        const std::string name = entry.path().filename().string();
+        if (name.rfind("mmproj-", 0) != 0 || entry.path().extension() != ".gguf" || entry.path() == path) {
+            continue;
+        }
+        const size_t length = common_prefix(name.substr(7), stem);
+        if (best.empty() || length > best_length) {
+            best        = { entry.path().string() };
+            best_length = length;
+        } else if (length == best_length) {
+            best.push_back(entry.path().string());
+        }
+    }
+    if (best.size() > 1) {
+        note = "several mmproj-*.gguf files lie beside the decoder and none is clearly its own; name one with the mmproj option";
+        return "";
+    }
+    return best.empty() ? "" : best.front();
+}
+
+std::string most_common_type(const gguf_file & file) {
+    std::vector<uint64_t> bytes(256, 0);
+    for (const auto & tensor : file.tensors()) {
+        if (tensor.n_dims > 1 && tensor.type < bytes.size()) {
+            bytes[tensor.type] += tensor.size;
+        }
+    }
+    const auto most = static_cast<uint32_t>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+    return gme::find_tensor_type(most)->name;
+}
+
+int64_t count_parameters(const gguf_file & file) {
+    int64_t n = 0;
+    for (const auto & tensor : file.tensors()) {
+        n += tensor.ne[0] * tensor.ne[1] * tensor.ne[2] * tensor.ne[3];
+    }
+    return n;
+}
+
+std::string json_list(const std::vector<std::string> & texts) {
+    std::string list = "[";
+    for (size_t i = 0; i < texts.size(); i++) {
+        list += (i ? "," : "") + gme::json_string(texts[i]);
+    }
+    return list + "]";
+}
+
+}  // namespace
+
+gme_model::gme_model(const std::string & path, const gme_load_params & params) : decoder_file(path) {
+    decoder_config = gme::read_decoder_config(decoder_file);
+    open_vision(params);
+    defaults = gme::read_model_defaults(decoder_file);
+    apply_options(params);
+    check_abort(params);
+    load_weights(params);
+    check_abort(params);
+    load_tokenizer();
+    check_abort(params);
+    cpu = std::make_unique<gme::backend>(params.n_threads);
+    decoder_file.file().check_unchanged();
+    if (mmproj_file) {
+        mmproj_file->file().check_unchanged();
+    }
+    info = describe(params);
+    if (params.progress != nullptr) {
+        params.progress(1.0f, params.progress_data);
+    }
+}
+
+gme_model::~gme_model() = default;
+
+const gguf_file * gme_model::vision_file() const {
+    return !vision_config ? nullptr : mmproj_file ? mmproj_file.get() : &decoder_file;
+}
+
+void gme_model::open_vision(const gme_load_params & params) {
+    const bool given = params.mmproj != nullptr && params.mmproj[0] != '\0';
+    if (!given && gme::has_vision_tower(decoder_file)) {
+        vision_config = gme::read_vision_config(decoder_file);
+    } else {
+        const std::string path = given ? params.mmproj : find_mmproj_beside(decoder_file.path(), vision_note);
+        if (path.empty()) {
+            return;
+        }
+        mmproj_file = std::make_unique<gguf_file>(path);
+        if (!gme::has_vision_tower(*mmproj_file)) {
+            throw error("GME_MMPROJ_MISMATCH", printable(path) + " holds no vision tower" + (gme::has_decoder(*mmproj_file) ? " (it is a decoder)" : ""))
+                .in_file(path).at_field("kv[\"clip.projector_type\"]").found("missing").wanted("qwen2vl_merger");
+        }
+        vision_config = gme::read_vision_config(*mmproj_file);
+    }
+    if (vision_config->n_output == decoder_config.n_embd) {
+        return;
+    }
+    const std::string numbers = "image tokens of width " + std::to_string(vision_config->n_output) + " for a decoder of width " + std::to_string(decoder_config.n_embd);
+    if (mmproj_file && !given) {
+        // Found by its name only: another model's tower must not keep texts from working.
+        vision_note = printable(mmproj_file->path()) + " belongs to another model (" + numbers + ")";
+        vision_config.reset();
+        mmproj_file.reset();
+        return;
+    }
+    const std::string file = mmproj_file ? mmproj_file->path() : decoder_file.path();
+    throw error("GME_MMPROJ_MISMATCH", printable(file) + " does not belong to " + printable(decoder_file.path()) + ": " + numbers)
+        .in_file(file).at_field("kv[\"clip.vision.projection_dim\"]").found(vision_config->n_output).wanted(std::to_string(decoder_config.n_embd));
+}
+
+void gme_model::apply_options(const gme_load_params & params) {
+    if (params.n_threads < 1 || params.n_threads > 512) {
+        throw option_error("threads", params.n_threads, "1..512");
+    }
+    mrope                      = params.positions == GME_POSITIONS_FROM_FILE ? defaults.mrope.value_or(false) : params.positions == GME_POSITIONS_MROPE;
+    image_limits.loader_resize = params.loader_resize == GME_TOGGLE_FROM_FILE ? defaults.loader_resize.value_or(true) : params.loader_resize == GME_TOGGLE_ON;
+    image_limits.tokens_min    = params.image_tokens_min != 0 ? params.image_tokens_min : defaults.image_tokens_min.value_or(256);
+    image_limits.tokens_max    = params.image_tokens_max != 0 ? params.image_tokens_max : defaults.image_tokens_max.value_or(1280);
+    if (params.image_tokens_min == 0) {
+        image_limits.tokens_min = std::min(image_limits.tokens_min, image_limits.tokens_max);
+    }
+    if (image_limits.tokens_max < 1 || image_limits.tokens_max > 16384) {
+        throw option_error("maxImageTokens", image_limits.tokens_max, "1..16384");
+    }
+    if (image_limits.tokens_min < 1 || image_limits.tokens_min > image_limits.tokens_max) {
+        throw option_error("minImageTokens", image_limits.tokens_min, "1.." + std::to_string(image_limits.tokens_max));
+    }
+    tokens_max = params.tokens_max != 0 ? params.tokens_max : decoder_config.n_ctx;
+    if (tokens_max < 1 || tokens_max > decoder_config.n_ctx) {
+        throw option_error("maxTokens", tokens_max, "1.." + std::to_string(decoder_config.n_ctx));
+    }
+}
+
+void gme_model::load_weights(const gme_load_params & params) {
+    decoder_tensors = std::make_unique<gme::weights_file>(decoder_file, params.use_mmap, 4);
+    decoder         = gme::find_decoder_weights(*decoder_tensors, decoder_config);
+    gme::weights_file * vision_tensors = decoder_tensors.get();
+    if (mmproj_file) {
+        mmproj_tensors = std::make_unique<gme::weights_file>(*mmproj_file, params.use_mmap, 4);
+        vision_tensors = mmproj_tensors.get();
+    }
+    if (vision_config) {
+        vision = gme::find_vision_weights(*vision_tensors, *vision_config);
+    }
+    const auto total    = static_cast<double>(decoder_file.file().size() + (mmproj_file ? mmproj_file->file().size() : 0));
+    double     done     = 0;
+    const auto progress = [&](uint64_t bytes) {
+        check_abort(params);
+        done += static_cast<double>(bytes);
+        if (params.progress != nullptr) {
+            params.progress(static_cast<float>(std::min(0.95, done / total)), params.progress_data);
+        }
+    };
+    decoder_tensors->load(progress);
+    if (mmproj_tensors) {
+        mmproj_tensors->load(progress);
+    }
+    if (vision_config) {
+        gme::sum_patch_frames(*vision_tensors, *vision_config, vision);
+    }
+}
+
+void gme_model::load_tokenizer() {
+    const auto require_text = [&](const char * key, const char * expected) {
+        const std::string found = decoder_file.string(key);
+        if (found != expected) {
+            throw error("GME_MODEL_UNSUPPORTED", printable(decoder_file.path()) + ": " + key + " " + printable(found) + " is not supported")
+                .in_file(decoder_file.path()).at_field(std::string("kv[\"") + key + "\"]").found(printable(found)).wanted(expected);
+        }
+    };
+    require_text("tokenizer.ggml.model", "gpt2");
+    require_text("tokenizer.ggml.pre", "qwen2");
+    const auto bad = [&](const std::string & key, const std::string & found, const std::string & expected) {
+        return error("GME_TOKENIZER_BAD", printable(decoder_file.path()) + ": " + key + " is " + found + ", expected " + expected)
+            .in_file(decoder_file.path()).at_field(key).found(found).wanted(expected);
+    };
+    const auto list = [&](const char * key) {
+        auto texts = decoder_file.find_strings(key);
+        if (!texts) {
+            throw bad(key, "missing", "an array of strings");
+        }
+        return std::move(*texts);
+    };
+    gme::vocabulary vocabulary;
+    vocabulary.tokens = list("tokenizer.ggml.tokens");
+    vocabulary.merges = list("tokenizer.ggml.merges");
+    auto types        = decoder_file.find_integers("tokenizer.ggml.token_type");
+    if (!types) {
+        throw bad("tokenizer.ggml.token_type", "missing", "an array of i32");
+    }
+    vocabulary.token_types = std::move(*types);
+    const auto n_rows      = static_cast<size_t>(decoder.n_vocab);
+    if (vocabulary.tokens.size() != n_rows) {
+        throw bad("tokenizer.ggml.tokens", std::to_string(vocabulary.tokens.size()) + " tokens", std::to_string(n_rows) + ", the rows of token_embd.weight");
+    }
+    for (const char * key : { "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.padding_token_id" }) {
+        const auto id = decoder_file.find_integer(key);
+        if (id && (*id < 0 || *id >= static_cast<int64_t>(n_rows))) {
+            throw bad(key, std::to_string(*id), "an id below " + std::to_string(n_rows));
+        }
+    }
+    tokens = std::make_unique<gme::tokenizer>(vocabulary, decoder_file.path());
+}
+
+std::string gme_model::describe(const gme_load_params & params) const {
+    const gguf_file * tower = vision_file();
+    int64_t           bytes = static_cast<int64_t>(decoder_file.file().size());
+    int64_t           n     = count_parameters(decoder_file);
+    auto              loose = decoder_tensors->unused();
+    uint64_t          owned = decoder_tensors->owned_bytes(), mapped = decoder_tensors->mapped_bytes();
+    if (mmproj_file) {
+        bytes += static_cast<int64_t>(mmproj_file->file().size());
+        n += count_parameters(*mmproj_file);
+        const auto more = mmproj_tensors->unused();
+        loose.insert(loose.end(), more.begin(), more.end());
+        owned += mmproj_tensors->owned_bytes();
+        mapped += mmproj_tensors->mapped_bytes();
+    }
+    gme::json_object json;
+    json.add("name", decoder_file.find_string("general.name").value_or(fs::path(decoder_file.path()).stem().string()))
+        .add("architecture", "qwen2vl").add("file", decoder_file.path());
+    json.add_json("visionFile", tower == nullptr ? "null" : gme::json_string(tower->path()));
+    json.add("vision", vision_config.has_value()).add("visionNote", vision_note).add("type", most_common_type(decoder_file))
+        .add("dimensions", decoder_config.n_embd).add("parameters", n).add("fileBytes", bytes)
+        .add("mappedBytes", static_cast<int64_t>(mapped)).add("ownedBytes", static_cast<int64_t>(owned))
+        .add("layers", decoder_config.n_layer).add("heads", decoder_config.n_head).add("headsKv", decoder_config.n_head_kv)
+        .add("feedForward", decoder_config.n_ff).add("vocabulary", decoder.n_vocab).add("contextLength", decoder_config.n_ctx);
+    if (vision_config) {
+        json.add("visionType", most_common_type(*tower)).add("visionLayers", vision_config->n_layer).add("visionWidth", vision_config->n_embd)
+            .add("visionHeads", vision_config->n_head);
+    }
+    json.add("device", "cpu").add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
+        .add("positions", mrope ? "mrope" : "sequential").add("loaderResize", image_limits.loader_resize)
+        .add("minImageTokens", image_limits.tokens_min).add("maxImageTokens", image_limits.tokens_max).add("maxTokens", tokens_max)
+        .add("defaultInstruction", defaults.instruction).add("fingerprint", gme::model_fingerprint(decoder_file, tower))
+        .add_json("unusedTensors", json_list(loose));
+    return json.text();
+}

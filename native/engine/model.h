@@ -1,0 +1,45 @@
+// A loaded model: files, numbers, weights, tokenizer and the backend they run on.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "backend.h"
+#include "gme.h"
+#include "image-resize.h"
+#include "model-config.h"
+#include "model-weights.h"
+#include "tokenizer.h"
+
+// gme.h's opaque handle.
+struct gme_model {
+    gme_model(const std::string & path, const gme_load_params & params);
+    ~gme_model();
+
+    gme::gguf_file                     decoder_file;
+    std::unique_ptr<gme::gguf_file>    mmproj_file;   // nullptr: the tower is in decoder_file, or there is none
+    gme::decoder_config                decoder_config;
+    std::optional<gme::vision_config>  vision_config;
+    gme::model_defaults                defaults;
+    gme::image_limits                  image_limits;
+    bool                               mrope      = false;
+    int32_t                            tokens_max = 0;
+    std::string                        vision_note;   // why there is no tower, for the error of a picture
+
+    std::unique_ptr<gme::weights_file> decoder_tensors;
+    std::unique_ptr<gme::weights_file> mmproj_tensors;
+    gme::decoder_weights               decoder;
+    gme::vision_weights                vision;
+    std::unique_ptr<gme::tokenizer>    tokens;
+    std::unique_ptr<gme::backend>      cpu;
+    std::string                        info;          // JSON
+
+  private:
+    const gme::gguf_file * vision_file() const;
+    void                   open_vision(const gme_load_params & params);
+    void                   apply_options(const gme_load_params & params);
+    void                   load_weights(const gme_load_params & params);
+    void                   load_tokenizer();
+    std::string            describe(const gme_load_params & params) const;
+};
