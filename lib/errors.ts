@@ -49,6 +49,7 @@ export const errorCodes = {
   GME_ABORTED: "the call was stopped by its AbortSignal",
   GME_ADDON_MISSING: "the native addon was not found or does not load",
   GME_ENGINE_CRASHED: "the engine stopped for a reason that is not the input's fault",
+  GME_INTERNAL: "the engine met a condition that it does not expect: please report it",
 } as const;
 
 export type GmeErrorCode = keyof typeof errorCodes;

@@ -54,18 +54,13 @@ async function openImage(
   const bytes = image.kind === "path" ? await readImageFile(image.path) : image.bytes;
   sniffImage(bytes, printable(file));
   const backend = await loadSharp();
-  const sharp = backend(bytes, {
-    limitInputPixels: settings.maxImagePixels,
-    failOn: "warning",
-    pages: 1,
-    ignoreIcc: true,
-  });
-  const header = await readHeader(sharp, file, settings);
+  const input = { failOn: "warning", pages: 1, ignoreIcc: true } as const;
+  const header = await readHeader(backend(bytes, { ...input, limitInputPixels: 2 ** 40 }), file, settings);
   const turned = settings.orientation === "exif" && (header.orientation ?? 1) >= 5 && (header.orientation ?? 1) <= 8;
   const [width, height] = turned ? [header.height, header.width] : [header.width, header.height];
   checkSize(width, height, file, settings.maxImagePixels);
   if ((header.channels ?? 3) > 5) throw formatError(file, `${header.channels} channels`);
-  return { sharp, width, height, file };
+  return { sharp: backend(bytes, { ...input, limitInputPixels: settings.maxImagePixels }), width, height, file };
 }
 
 async function readHeader(sharp: Sharp.Sharp, file: string, settings: DecodeSettings): Promise<Sharp.Metadata> {
@@ -183,7 +178,7 @@ function imageError(error: unknown, file: string, settings: DecodeSettings): Gme
   const name = printable(file);
   const text = error instanceof Error ? error.message : String(error);
   if (/pixel limit/i.test(text))
-    return tooLarge(name, "its header announces too many pixels", -1, `${settings.maxImagePixels} pixels`);
+    return tooLarge(name, "its header announces too many pixels", undefined, `${settings.maxImagePixels} pixels`);
   if (/timeout/i.test(text)) {
     return new GmeError("GME_IMAGE_TIMEOUT", `${name}: decoding took more than ${decodeSeconds} s`, {
       file,

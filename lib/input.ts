@@ -142,7 +142,8 @@ export function readImage(value: unknown, field: string): CheckedImage {
     });
   }
   if (ArrayBuffer.isView(value)) {
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    const bytes =
+      value.byteLength === 0 ? new Uint8Array() : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     checkByteLength(bytes.length, field, undefined);
     return { kind: "bytes", bytes: Uint8Array.from(bytes), name: "<buffer>" };
   }
@@ -200,7 +201,7 @@ function readDataUrl(href: string, field: string): Uint8Array {
     });
   if (comma < 0) throw bad("it has no comma");
   if (!/;base64$/i.test(href.slice(0, comma).trimEnd())) throw bad("it is not base64");
-  checkByteLength(Math.floor(((href.length - comma - 1) * 3) / 4), field, "<data url>");
+  checkByteLength(Math.ceil(((href.length - comma - 1) * 3) / 4), field, "<data url>");
   const text = href.slice(comma + 1);
   if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
     throw bad("the base64 text has wrong characters or padding");
@@ -245,7 +246,7 @@ function rgbOf(data: Uint8Array | Uint8ClampedArray, pixels: number, channels: n
   return rgb;
 }
 
-export function tooLarge(file: string, what: string, value: number, expected: string): GmeError {
+export function tooLarge(file: string, what: string, value: number | undefined, expected: string): GmeError {
   return new GmeError("GME_IMAGE_TOO_LARGE", `${file}: ${what}, allowed are ${expected}`, {
     file,
     field: "image",

@@ -1,0 +1,87 @@
+import t from "tap";
+import { embedOptions, loadOptions, readOptions } from "../../lib/options";
+import { rejectsWith } from "../helpers/rejects";
+
+const readLoad = (given: unknown) => readOptions(loadOptions, given);
+const readEmbed = (given: unknown) => readOptions(embedOptions, given);
+
+t.test("defaults are filled in and undefined counts as absent", async (t) => {
+  t.match(readEmbed(undefined), { isQuery: true, overflow: "error", specialTokens: "text", batchSize: 8 });
+  t.match(readLoad({ threads: undefined, mmap: false }), {
+    device: "auto",
+    mmap: false,
+    orientation: "exif",
+    maxImagePixels: 64e6,
+  });
+});
+
+t.test("a misspelt option is refused with the nearest known name GME_OPTION_INVALID", async (t) => {
+  for (const [given, field, nearest] of [
+    [{ treads: 2 }, "options.treads", "threads"],
+    [{ maxtokens: 2 }, "options.maxtokens", "maxTokens"],
+    [{ position: "mrope" }, "options.position", "positions"],
+  ] as const) {
+    const error = await rejectsWith(t, () => readLoad(given), "GME_OPTION_INVALID", field);
+    t.match(error, { field, expected: nearest });
+    t.match(error.message, nearest);
+  }
+  await rejectsWith(t, () => readEmbed({ isquery: false }), "GME_OPTION_INVALID");
+  await rejectsWith(t, () => readEmbed({ zzzzzzz: false }), "GME_OPTION_INVALID", "nothing is near");
+});
+
+t.test("a value of the wrong type or out of range is refused GME_OPTION_INVALID", async (t) => {
+  const bad: [string, unknown[]][] = [
+    ["threads", [0, -1, 1.5, Number.NaN, 513, 1e6, "2", null, Infinity]],
+    ["mmap", ["yes", 1, null]],
+    ["positions", ["grid", null, 3]],
+    ["orientation", ["upright"]],
+    ["maxTokens", [0, -5, "many"]],
+    ["onProgress", [true]],
+    ["signal", [{}, new AbortController()]],
+    ["mmproj", [3, null]],
+    ["device", ["gpu", "", 1]],
+  ];
+  for (const [name, values] of bad) {
+    for (const value of values) {
+      const error = await rejectsWith(
+        t,
+        () => readLoad({ [name]: value }),
+        "GME_OPTION_INVALID",
+        `${name}: ${String(value)}`,
+      );
+      t.equal(error.field, `options.${name}`);
+    }
+  }
+  for (const options of [null, 3, "x", []]) await rejectsWith(t, () => readLoad(options), "GME_OPTION_INVALID");
+});
+
+t.test("1, 64 and 512 threads are accepted", async (t) => {
+  for (const threads of [1, 64, 512]) t.equal(readLoad({ threads }).threads, threads);
+});
+
+t.test("known options that are not available yet are refused when they are switched on", async (t) => {
+  for (const name of ["isolate", "remoteImages"]) {
+    const error = await rejectsWith(t, () => readLoad({ [name]: true }), "GME_OPTION_INVALID", name);
+    t.match(error.message, /not available yet/);
+    t.equal(readLoad({ [name]: false })[name], false);
+  }
+});
+
+t.test("devices other than the CPU are refused GME_DEVICE_UNAVAILABLE", async (t) => {
+  for (const device of ["cuda", "metal", "vulkan", "cuda:1"]) {
+    await rejectsWith(t, () => readLoad({ device }), "GME_DEVICE_UNAVAILABLE", device);
+  }
+  for (const device of ["auto", "cpu"]) t.equal(readLoad({ device }).device, device);
+});
+
+t.test("a getter of an options object is read once", async (t) => {
+  let reads = 0;
+  const options = {
+    get threads() {
+      reads++;
+      return 2;
+    },
+  };
+  readLoad(options);
+  t.equal(reads, 1);
+});
