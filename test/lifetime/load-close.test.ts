@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { binding } from "../../lib/binding";
-import { embedNow, loadParams, makeItems, modelFile, open, outcomeOf, wait } from "./native-model";
+import { embedNow, embedParams, loadParams, makeItems, modelFile, open, outcomeOf, wait } from "./native-model";
 import { countMappings, countOpenFiles, countThreads } from "./process-state";
 
 t.test("L11 loading and closing a hundred times leaves threads, files and mappings flat", async (t) => {
@@ -20,6 +20,21 @@ t.test("L11 loading and closing a hundred times leaves threads, files and mappin
   t.equal(countThreads(), threads, "threads");
   t.equal(countOpenFiles(), files, "open files");
   t.equal(countMappings(modelFile), 0, "mappings of the model");
+});
+
+t.test("L11 the compute threads of a model end with it, aborted or not", async (t) => {
+  const round = async () => {
+    const model = await binding().load(modelFile, { ...loadParams, threads: 3 }).promise;
+    const job = model.embed(makeItems(16), embedParams);
+    await wait(1);
+    job.abort();
+    t.match(await outcomeOf(job), /GME_ABORTED|fulfilled/);
+    await model.close();
+  };
+  await round();
+  const threads = countThreads();
+  for (let i = 0; i < 10; i++) await round();
+  t.equal(countThreads(), threads);
 });
 
 t.test("L12 failing loads leave threads and files flat and say why", async (t) => {

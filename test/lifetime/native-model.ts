@@ -15,7 +15,7 @@ export const modelFile = join(root, "test", "fixtures", "gguf", "tiny-a-f32.gguf
 
 export const loadParams: NativeLoadParams = {
   mmproj: join(root, "test", "fixtures", "gguf", "mmproj-tiny-a-f32.gguf"),
-  threads: 2,
+  threads: 1,
   mmap: true,
   positions: "file",
   loaderResize: "file",
