@@ -1,4 +1,4 @@
-// Pictures and hashes that test/reference/gen-resize-cases.py makes in the same way, and one line of output per check.
+// Pictures and hashes that test/reference/gen_resize_cases.py makes in the same way, and one line of output per check.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 """Expected results of the pixel stages: writes test/fixtures/more/resize-cases.tsv (Pillow 13, transformers 5.23).
 
-    python test/reference/gen-resize-cases.py
+    python test/reference/gen_resize_cases.py
 
 The pictures are made from a seed on both sides, so that the C++ tests need no decoder. Lines, tab-separated:
     size    w h tokens_min tokens_max W H     single resize of an image of w x h; W = H = 0 when the processor refuses it
