@@ -105,7 +105,7 @@ export class GmeError extends Error {
     }
     const details: Record<string, unknown> = { cause: source.cause };
     for (const key of detailKeys) details[key] = source[key];
-    const result = new GmeError(source.code, message, details as GmeErrorDetails);
+    const result = new GmeError(source.code, sentence(message, source), details as GmeErrorDetails);
     if (typeof source.stack === "string") result.stack = source.stack.replace(/^Error: /, "GmeError: ");
     return result;
   }
@@ -116,6 +116,19 @@ export class GmeError extends Error {
     for (const key of detailKeys) details[key] = this[key];
     return new GmeError(this.code, `item ${item}: ${this.message}`, { ...(details as GmeErrorDetails), item });
   }
+}
+
+/** The engine's message with the file, the place and both values, as far as it does not name them itself. */
+function sentence(message: string, { file, field, value, expected }: Record<string, unknown>): string {
+  const parts = [
+    [value, "found"],
+    [expected, "expected"],
+  ].flatMap(([what, word]) =>
+    what === undefined || message.includes(String(what)) ? [] : [`${word} ${describe(what)}`],
+  );
+  const place = typeof field === "string" && !message.includes(field) ? `${printable(field)}: ` : "";
+  const name = typeof file === "string" && !message.includes(file) ? `${printable(file)}: ` : "";
+  return `${name}${place}${message}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`;
 }
 
 const detailKeys = ["file", "field", "offset", "value", "expected", "item", "errno"] as const;

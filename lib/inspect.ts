@@ -9,7 +9,26 @@ import { stat } from "node:fs/promises";
 
 /** Keys, tensors and sizes of a GGUF file, as the engine's reader sees them. */
 export interface FileReport {
-  readonly [name: string]: unknown;
+  readonly file: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly version: number;
+  readonly alignment: number;
+  readonly parameters: number;
+  /** Tensors and bytes per number type. */
+  readonly types: Readonly<Record<string, { tensors: number; bytes: number }>>;
+  /** Values as they stand in the file; a long array as `{ type, count }`. */
+  readonly keys: Readonly<Record<string, unknown>>;
+  readonly tensors: readonly { name: string; shape: number[]; type: string; bytes: number; offset: number }[];
+  /** What the file's `gme.*` keys say, and what holds where they are absent. */
+  readonly defaults: {
+    positions: unknown;
+    minImageTokens: unknown;
+    maxImageTokens: unknown;
+    loaderResize: unknown;
+    instruction: unknown;
+    maxTokens: unknown;
+  };
 }
 
 /** Sizes a picture passes through, widths first; `gridThw` is t, h, w in patches of 14×14 pixels. */
@@ -31,7 +50,22 @@ export async function inspectFile(path: string): Promise<FileReport> {
   } catch (error) {
     throw error instanceof GmeError ? error : ioError(error, path);
   }
-  return JSON.parse(await untilAborted(startJob(() => binding().inspectFile(path)))) as FileReport;
+  const report = JSON.parse(await untilAborted(startJob(() => binding().inspectFile(path)))) as Omit<
+    FileReport,
+    "defaults"
+  >;
+  return { ...report, defaults: defaultsOf(report.keys) };
+}
+
+function defaultsOf(keys: FileReport["keys"]): FileReport["defaults"] {
+  return {
+    positions: keys["gme.positions"] ?? "sequential",
+    minImageTokens: keys["gme.image_tokens_min"] ?? 256,
+    maxImageTokens: keys["gme.image_tokens_max"] ?? 1280,
+    loaderResize: keys["gme.loader_resize"] ?? true,
+    instruction: keys["gme.default_instruction"] ?? "You are a helpful assistant.",
+    maxTokens: keys[`${keys["general.architecture"]}.context_length`] ?? null,
+  };
 }
 
 /** The sizes a picture of `width` × `height` pixels passes through. */

@@ -1,45 +1,80 @@
-import type { LoadOptions } from "./options";
+import { maxImageBytes, maxImageSide, maxTextLength } from "./input";
+import {
+  embedOptions,
+  type LoadOptions,
+  type Orientation,
+  type Overflow,
+  type Positions,
+  type SpecialTokens,
+} from "./options";
 
-/** What a model says about itself. Sizes in bytes, limits in tokens and pixels. Further keys of the engine pass through. */
+/** What a model says about itself. Sizes in bytes unless their name says otherwise. Further keys of the engine pass through. */
 export interface ModelInfo {
   readonly name: string;
-  /** Path as it was given to `load`. */
+  /** Path as it was given to `load`; the vision tower's file, null without one. */
   readonly file: string;
+  readonly visionFile: string | null;
+  readonly architecture: string;
+  /** Number type of most weights: f32, f16, bf16, q8_0, … */
+  readonly type: string;
+  readonly parameters: number;
+  readonly fileBytes: number;
+  /** Length of the vectors. */
   readonly dimensions: number;
   /** false: a decoder without a vision tower; pictures reject with GME_MODEL_NO_VISION. */
   readonly vision: boolean;
   readonly device: string;
   readonly threads: number;
-  /** Of the weights and options that decide the vectors: vectors of equal fingerprints may be compared. */
+  /** Weights mapped from the file and weights in memory of our own. */
+  readonly memory: { readonly mappedBytes: number; readonly ownedBytes: number };
+  /** Of the weights that decide the vectors: vectors of different fingerprints must not be compared. */
   readonly fingerprint: string;
-  readonly limits: { readonly maxTokens: number; readonly [name: string]: unknown };
+  readonly limits: {
+    readonly maxTokens: number;
+    readonly contextLength: number;
+    readonly maxImagePixels: number;
+    readonly maxImageSide: number;
+    readonly maxImageBytes: number;
+    readonly maxTextLength: number;
+  };
   /** What holds where a call says nothing. */
   readonly defaults: {
     readonly instruction: string;
-    readonly positions: string;
+    readonly positions: Positions;
     readonly loaderResize: boolean;
     readonly minImageTokens: number;
     readonly maxImageTokens: number;
-    readonly orientation: string;
-    readonly maxImagePixels: number;
-    readonly [name: string]: unknown;
+    readonly orientation: Orientation;
+    readonly isQuery: boolean;
+    readonly overflow: Overflow;
+    readonly specialTokens: SpecialTokens;
+    readonly batchSize: number;
   };
   readonly [name: string]: unknown;
 }
 
-type Json = { [key: string]: unknown };
+interface NativeInfo {
+  readonly [name: string]: unknown;
+}
 
-/** The engine's report with the library's own defaults beside the engine's. */
+/** The engine's report, its limits and defaults beside the library's own. */
 export function modelInfo(nativeInfo: string, options: LoadOptions, file: string): ModelInfo {
-  const native = JSON.parse(nativeInfo) as Json;
+  const native = JSON.parse(nativeInfo) as NativeInfo;
+  const { mappedBytes, ownedBytes, maxTokens, contextLength, defaultInstruction, ...rest } = native;
+  const { positions, loaderResize, minImageTokens, maxImageTokens, ...plain } = rest;
   const { orientation, maxImagePixels } = options;
-  const own = { orientation, maxImagePixels, isQuery: true, overflow: "error", specialTokens: "text", batchSize: 8 };
-  const limits = { ...(native.limits as Json), maxImagePixels };
   return deepFreeze({
-    ...native,
+    ...plain,
     file,
-    limits,
-    defaults: { ...(native.defaults as Json), ...own },
+    memory: { mappedBytes, ownedBytes },
+    limits: { maxTokens, contextLength, maxImagePixels, maxImageSide, maxImageBytes, maxTextLength },
+    defaults: {
+      instruction: defaultInstruction,
+      ...{ positions, loaderResize, minImageTokens, maxImageTokens, orientation },
+      ...Object.fromEntries(
+        embedOptions.flatMap((spec) => (spec.default === undefined ? [] : [[spec.name, spec.default]])),
+      ),
+    },
   }) as unknown as ModelInfo;
 }
 

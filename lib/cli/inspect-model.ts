@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { inspectFile } from "../index";
+import { type FileReport, inspectFile, printable } from "../index";
 import { print, printJson } from "./output";
 
 export function inspectModelCommand(): Command {
@@ -9,7 +9,42 @@ export function inspectModelCommand(): Command {
     .option("--json", "machine-readable")
     .action(async (file: string, flags: { json?: boolean }) => {
       const report = await inspectFile(file);
-      if (flags.json) await printJson(report);
-      else await print(`${JSON.stringify(report, null, 2)}\n`);
+      await (flags.json ? printJson(report) : print(tables(report)));
     });
+}
+
+function tables(report: FileReport): string {
+  const { file, size, version, parameters, tensors, types, keys, defaults } = report;
+  const facts = [
+    ["file", file],
+    ["size", `${size} bytes`],
+    ["GGUF version", version],
+    ["parameters", parameters],
+    ["tensors", tensors.length],
+  ];
+  const mix = Object.entries(types).map(([type, part]) => [type, `${part.tensors} tensors`, `${part.bytes} bytes`]);
+  const list = tensors.map(({ name, shape, type, bytes }) => [name, `[${shape.join(", ")}]`, type, bytes]);
+  return [
+    columns(facts),
+    section("types", mix),
+    section("defaults in force", Object.entries(defaults)),
+    section("keys", Object.entries(keys)),
+    section("tensors", list),
+  ].join("\n");
+}
+
+function section(title: string, rows: readonly unknown[][]): string {
+  return `${title}\n${columns(rows.map((row) => ["", ...row]))}`;
+}
+
+/** Rows as text with aligned columns; values from the file on one line each. */
+function columns(rows: readonly (readonly unknown[])[]): string {
+  const cells = rows.map((row) => row.map(cell));
+  const widths = (cells[0] ?? []).map((_, i) => Math.max(...cells.map((row) => (row[i] ?? "").length)));
+  const lines = cells.map((row) => row.map((text, i) => text.padEnd(widths[i])).join("  "));
+  return lines.map((line) => `${line.trimEnd()}\n`).join("");
+}
+
+function cell(value: unknown): string {
+  return typeof value === "string" ? printable(value) : printable(JSON.stringify(value) ?? "");
 }
