@@ -77,7 +77,7 @@ function buildNative(withTests) {
   if (isStamped(stampFile, digest, [at("build", "Release", "gme_embed.node")])) {
     return console.log("native build: up to date");
   }
-  console.log("native build: the first one takes a minute or two");
+  if (!existsSync(at("build-cmake"))) console.log("native build: the first one takes a minute or two");
   const args = [at("scripts", "cmake-build.js"), ...(withTests ? ["--tests"] : [])];
   const time = run("native build", process.execPath, args);
   writeFileSync(stampFile, digest);
