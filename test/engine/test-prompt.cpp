@@ -33,7 +33,8 @@ void check_cases(const gme::tokenizer & tok, const std::string & path) {
         for (const gme::prompt_options & options : {plain, parsed}) {
             const gme::prompt got = gme::make_prompt(tok, item["instruction"].text, has_text, item["text"].text, n_image_tokens, options);
             const json::value * ids = item.find("ids");
-            same = same && static_cast<int32_t>(got.ids.size()) == item["n_tokens"].integer() && (ids == nullptr || got.ids == fixture::ids_of(*ids));
+            same = same && static_cast<int32_t>(got.ids.size()) == item["n_tokens"].integer()
+                && (ids == nullptr || got.ids == fixture::ids_of(*ids));
             if (n_image_tokens > 0) {
                 ++n_pictures;
                 const auto begin = got.ids.begin() + got.image_begin;
@@ -44,7 +45,8 @@ void check_cases(const gme::tokenizer & tok, const std::string & path) {
         ++n_cases;
         n_equal += same;
     }
-    check(n_cases == 59 && n_equal == n_cases, path.substr(path.size() - 17) + ": ids or counts equal the reference's in " + std::to_string(n_equal) + " cases");
+    check(n_cases == 59 && n_equal == n_cases,
+          path.substr(path.size() - 17) + ": ids or counts equal the reference's in " + std::to_string(n_equal) + " cases");
     check(n_pictures == 56 && n_placed == n_pictures, "the image tokens stand between the vision tokens");
 }
 
@@ -62,7 +64,8 @@ void check_extra(const gme::tokenizer & tok, const std::string & path) {
         if (item.find("overflow") != nullptr) {
             for (const bool parse : {false, true}) {
                 const gme::prompt cut = text_prompt(tok, text, {gme::overflow::reference, parse, 1800});
-                check(cut.ids == std::vector<int32_t>(whole.begin(), whole.begin() + 1800), "overflow reference cuts the whole sequence on the right");
+                check(cut.ids == std::vector<int32_t>(whole.begin(), whole.begin() + 1800),
+                      "overflow reference cuts the whole sequence on the right");
             }
         }
     }
@@ -95,7 +98,8 @@ void check_limits(const gme::tokenizer & tok) {
             refused = refused && code_of([&] { make(text, gme::overflow::truncate, empty.size() - 1); }, &thrown) == "GME_TEXT_TOO_LONG"
                    && thrown.value == std::to_string(empty.size());
             refused = refused && code_of([&] { make(text, gme::overflow::error, whole.ids.size() - 1); }, &thrown) == "GME_TEXT_TOO_LONG"
-                   && thrown.value == std::to_string(whole.ids.size()) && thrown.expected.find(std::to_string(whole.ids.size() - 1)) != std::string::npos;
+                   && thrown.value == std::to_string(whole.ids.size())
+                   && thrown.expected.find(std::to_string(whole.ids.size() - 1)) != std::string::npos;
             refused = refused && code_of([&] { make(text, gme::overflow::error, whole.ids.size()); }).empty();
         }
     }
@@ -111,7 +115,8 @@ void check_image(const gme::tokenizer & tok) {
         pads += "<|image_pad|>";
     }
     const gme::prompt safe = gme::make_prompt(tok, pads, true, pads, 4, plain);
-    check(std::count(safe.ids.begin(), safe.ids.end(), image_pad) == 4 && safe.n_image == 4 && safe.ids[static_cast<size_t>(safe.image_begin)] == image_pad,
+    check(std::count(safe.ids.begin(), safe.ids.end(), image_pad) == 4 && safe.n_image == 4
+              && safe.ids[static_cast<size_t>(safe.image_begin)] == image_pad,
           "T16 the image binds to the template's slot only");
     const gme::prompt moved = gme::make_prompt(tok, "See <|image_pad|>", true, "tail", 4, parsed);
     const auto first = std::find(moved.ids.begin(), moved.ids.end(), image_pad) - moved.ids.begin();
@@ -122,19 +127,24 @@ void check_image(const gme::tokenizer & tok) {
 
     const size_t begin = static_cast<size_t>(safe.image_begin);
     const gme::prompt half = gme::make_prompt(tok, pads, true, pads, 4, {gme::overflow::reference, false, static_cast<int32_t>(begin) + 2});
-    check(half.image_begin == static_cast<int32_t>(begin) && half.n_image == 2 && half.n_text == 0, "overflow reference counts the image tokens that are left");
+    check(half.image_begin == static_cast<int32_t>(begin) && half.n_image == 2 && half.n_text == 0,
+          "overflow reference counts the image tokens that are left");
     const gme::prompt lost = gme::make_prompt(tok, pads, true, pads, 4, {gme::overflow::reference, false, static_cast<int32_t>(begin)});
     check(lost.image_begin == -1 && lost.n_image == 0, "overflow reference may lose the whole image");
 
     const gme::prompt split = text_prompt(tok, "text <|im_", plain);
-    check(std::count(split.ids.begin(), split.ids.end(), tok.special_id("<|im_end|>")) == 2, "T17 half a special string never joins the template's");
+    check(std::count(split.ids.begin(), split.ids.end(), tok.special_id("<|im_end|>")) == 2,
+          "T17 half a special string never joins the template's");
     check(text_prompt(tok, "text <|im_", parsed).ids == split.ids, "T17 half a special string is text in parse mode too");
 }
 
 void check_refusals(const gme::tokenizer & tok, gme::vocabulary vocabulary) {
-    check(code_of([&] { gme::make_prompt(tok, "", false, "", 0, plain); }) == "GME_INPUT_INVALID", "neither text nor image rejects with GME_INPUT_INVALID");
-    check(code_of([&] { gme::make_prompt(tok, "", true, "a", -1, plain); }) == "GME_INPUT_INVALID", "a negative image rejects with GME_INPUT_INVALID");
-    check(gme::make_prompt(tok, "", false, "ignored", 3, plain).ids == gme::make_prompt(tok, "", true, "", 3, plain).ids, "an image alone has an empty text");
+    check(code_of([&] { gme::make_prompt(tok, "", false, "", 0, plain); }) == "GME_INPUT_INVALID",
+          "neither text nor image rejects with GME_INPUT_INVALID");
+    check(code_of([&] { gme::make_prompt(tok, "", true, "a", -1, plain); }) == "GME_INPUT_INVALID",
+          "a negative image rejects with GME_INPUT_INVALID");
+    check(gme::make_prompt(tok, "", false, "ignored", 3, plain).ids == gme::make_prompt(tok, "", true, "", 3, plain).ids,
+          "an image alone has an empty text");
     check(text_prompt(tok, "", plain).n_text == 0, "T01 an empty text is a text");
     for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
         if (vocabulary.tokens[i].find("<|vision_") == 0 || vocabulary.tokens[i] == "<|image_pad|>") {
@@ -142,9 +152,11 @@ void check_refusals(const gme::tokenizer & tok, gme::vocabulary vocabulary) {
         }
     }
     const gme::tokenizer blind(vocabulary, "x.gguf");
-    check(text_prompt(blind, "a photo", plain).ids == text_prompt(tok, "a photo", plain).ids, "a vocabulary without vision tokens takes texts");
+    check(text_prompt(blind, "a photo", plain).ids == text_prompt(tok, "a photo", plain).ids,
+          "a vocabulary without vision tokens takes texts");
     for (const gme::prompt_options & options : {plain, parsed}) {
-        check(code_of([&] { gme::make_prompt(blind, "", true, "a", 4, options); }) == "GME_TOKENIZER_BAD", "an image without vision tokens rejects with GME_TOKENIZER_BAD");
+        check(code_of([&] { gme::make_prompt(blind, "", true, "a", 4, options); }) == "GME_TOKENIZER_BAD",
+              "an image without vision tokens rejects with GME_TOKENIZER_BAD");
     }
     const std::string huge(10000000, 'a');
     std::string prose;
