@@ -121,14 +121,14 @@ export class GmeError extends Error {
 /** The engine's message with the file, the place and both values, as far as it does not name them itself. */
 function sentence(message: string, { file, field, value, expected }: Record<string, unknown>): string {
   const parts = [
+    [field, "at"],
     [value, "found"],
     [expected, "expected"],
   ].flatMap(([what, word]) =>
     what === undefined || message.includes(String(what)) ? [] : [`${word} ${describe(what)}`],
   );
-  const place = typeof field === "string" && !message.includes(field) ? `${printable(field)}: ` : "";
   const name = typeof file === "string" && !message.includes(file) ? `${printable(file)}: ` : "";
-  return `${name}${place}${message}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`;
+  return `${name}${message}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`;
 }
 
 const detailKeys = ["file", "field", "offset", "value", "expected", "item", "errno"] as const;

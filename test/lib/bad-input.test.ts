@@ -52,7 +52,7 @@ t.test("a bad model file rejects, names the file, and the next load gives the sa
     t.match(error.file ?? "", /\S/, `${title}: names the file`);
   }
   for (const model of [undefined, null, 3, "", "a\0b", {}]) {
-    await rejectsWith(t, () => load(model as string), "GME_INPUT_INVALID", String(model));
+    await rejectsWith(t, () => load(model as string), "GME_INPUT_INVALID", JSON.stringify(model));
   }
   const after = await loadReference(pairPath("tiny-a"));
   t.equal(maxDelta(await after.embed(good), golden), 0, "the same process loads the good model");
