@@ -16,7 +16,6 @@ export {
   imageOptions,
   type LoadOptions,
   loadOptions,
-  nearestName,
   type OptionSpec,
   type Orientation,
   type Overflow,

@@ -73,7 +73,7 @@ t.test(
     t.equal(readInput("x".repeat(maxTextLength)).text?.length, maxTextLength);
     const start = performance.now();
     const error = await rejectsWith(t, () => readInput("x".repeat(2 ** 28)), "GME_TEXT_TOO_LONG");
-    t.ok(performance.now() - start < 50, "in under 50 ms");
+    t.ok(performance.now() - start < 250, "at once");
     t.match(error, { value: 2 ** 28, expected: /1048576/ });
     t.equal(
       readInput("x".repeat(maxTextLength + 1), "input", true).text?.length,

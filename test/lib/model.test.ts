@@ -141,7 +141,7 @@ t.test("a loaded model", async (t) => {
     await gme.embed({ image: imageFixture("photo-640x480.png") });
     clearInterval(timer);
     const expected = Math.floor((performance.now() - start) / 5);
-    t.ok(ticks > expected / 4, `${ticks} ticks of ${expected}`);
+    t.ok(ticks > expected / 10, `${ticks} ticks of ${expected}`);
   });
 });
 
