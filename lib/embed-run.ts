@@ -4,7 +4,7 @@ import { cutEmbedding } from "./embedding";
 import { badArgument, GmeError } from "./errors";
 import { type DecodeSettings, decodeImage } from "./image-decode";
 import { type CheckedInput, type GmeInput, readInput } from "./input";
-import type { EmbedOptions } from "./options";
+import type { EmbedOptions, ReadEmbedOptions } from "./options";
 import { type CallQueue, type QueuedCall, untilAborted } from "./queue";
 
 /** What a call needs of its model. */
@@ -14,9 +14,6 @@ export interface EngineAccess {
   readonly decode: DecodeSettings;
   readonly dimensions: number;
 }
-
-export type ReadEmbedOptions = EmbedOptions &
-  Required<Pick<EmbedOptions, "isQuery" | "overflow" | "specialTokens" | "batchSize">>;
 
 /** One result of embedMany: the vector or what was wrong with the item. */
 export type EmbedResult =

@@ -1,11 +1,11 @@
+import { stat } from "node:fs/promises";
 import { binding } from "./binding";
 import { startJob } from "./embed-run";
 import { badArgument, GmeError, ioError } from "./errors";
 import { readImageSize } from "./image-decode";
 import { type ImageSource, readImage } from "./input";
-import { type ImageOptions, imageOptions, readOptions } from "./options";
+import { type ImageOptions, imageOptions, type ReadImageOptions, readOptions } from "./options";
 import { untilAborted } from "./queue";
-import { stat } from "node:fs/promises";
 
 /** Keys, tensors and sizes of a GGUF file, as the engine's reader sees them. */
 export interface FileReport {
@@ -95,7 +95,7 @@ export function planImage(width: number, height: number, options?: ImageOptions)
 
 /** The same for a picture, whose header is read; upright unless `orientation: "ignore"`. */
 export async function inspectImage(image: ImageSource, options?: ImageOptions): Promise<ImagePlan> {
-  const { orientation = "exif", maxImagePixels = 64e6 } = readOptions<ImageOptions>(imageOptions, options);
+  const { orientation, maxImagePixels } = readOptions<ReadImageOptions>(imageOptions, options);
   const { width, height } = await readImageSize(readImage(image, "image"), { orientation, maxImagePixels });
   return planImage(width, height, options);
 }

@@ -1,7 +1,7 @@
 import { maxImageBytes, maxImageSide, maxTextLength } from "./input";
 import {
   embedOptions,
-  type LoadOptions,
+  type ReadLoadOptions,
   type Orientation,
   type Overflow,
   type Positions,
@@ -58,7 +58,7 @@ interface NativeInfo {
 }
 
 /** The engine's report, its limits and defaults beside the library's own. */
-export function modelInfo(nativeInfo: string, options: LoadOptions, file: string): ModelInfo {
+export function modelInfo(nativeInfo: string, options: ReadLoadOptions, file: string): ModelInfo {
   const native = JSON.parse(nativeInfo) as NativeInfo;
   const { mappedBytes, ownedBytes, maxTokens, contextLength, defaultInstruction, ...rest } = native;
   const { positions, loaderResize, minImageTokens, maxImageTokens, ...plain } = rest;

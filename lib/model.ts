@@ -8,14 +8,21 @@ import {
   type EngineAccess,
   instructionOf,
   nativeParams,
-  type ReadEmbedOptions,
   startJob,
   streamCall,
 } from "./embed-run";
 import { abortError, badArgument, GmeError, ioError, printable } from "./errors";
 import { decodeImage, readImageSize } from "./image-decode";
 import { type CheckedInput, type GmeInput, type ImageSource, readInput, readInputs, readText } from "./input";
-import { type EmbedOptions, embedOptions, type LoadOptions, loadOptions, readOptions } from "./options";
+import {
+  type EmbedOptions,
+  embedOptions,
+  type LoadOptions,
+  loadOptions,
+  type ReadEmbedOptions,
+  type ReadLoadOptions,
+  readOptions,
+} from "./options";
 import { type ModelInfo, modelInfo } from "./model-info";
 import { CallQueue, closedError, untilAborted } from "./queue";
 
@@ -41,11 +48,11 @@ export class GmeModel implements AsyncDisposable {
   readonly info: ModelInfo;
   private readonly access: EngineAccess;
 
-  constructor(key: symbol, native: NativeModel, options: LoadOptions, file: string) {
+  constructor(key: symbol, native: NativeModel, options: ReadLoadOptions, file: string) {
     if (key !== constructorKey) throw new GmeError("GME_INPUT_INVALID", "a GmeModel is made by load(model, options)");
     this.info = modelInfo(native.info, options, file);
     this.dimensions = this.info.dimensions;
-    const { orientation = "exif", maxImagePixels = 64e6 } = options;
+    const { orientation, maxImagePixels } = options;
     this.access = {
       native,
       queue: new CallQueue(),
@@ -202,7 +209,7 @@ export class GmeModel implements AsyncDisposable {
  * Rejects with GME_IO_ERROR where there is no such file, GME_GGUF_…, GME_TENSOR_…, GME_MODEL_… where it is not a usable model.
  */
 export async function load(model: string | URL, options?: LoadOptions): Promise<GmeModel> {
-  const read = readOptions<LoadOptions>(loadOptions, options);
+  const read = readOptions<ReadLoadOptions>(loadOptions, options);
   const path = readModelPath(model);
   const { signal, onProgress, minImageTokens, maxImageTokens } = read;
   if (minImageTokens !== undefined && maxImageTokens !== undefined && minImageTokens > maxImageTokens) {
@@ -259,12 +266,12 @@ async function checkModelFile(path: string): Promise<void> {
   throw new GmeError("GME_IO_ERROR", `${printable(path)}: not a regular file`, { file: path, expected: "a GGUF file" });
 }
 
-function nativeLoadParams(options: LoadOptions): NativeLoadParams {
+function nativeLoadParams(options: ReadLoadOptions): NativeLoadParams {
   const { mmproj, loaderResize } = options;
   return {
     ...(mmproj !== undefined && { mmproj }),
     threads: Math.min(options.threads ?? physicalCores(), usableCpus()),
-    mmap: options.mmap ?? true,
+    mmap: options.mmap,
     positions: options.positions ?? "file",
     loaderResize: loaderResize === undefined ? "file" : loaderResize ? "on" : "off",
     minImageTokens: options.minImageTokens ?? 0,

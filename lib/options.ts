@@ -80,7 +80,7 @@ export interface EmbedOptions {
   onProgress?: (progress: EmbedProgress) => void;
 }
 
-const imageOptionTable: readonly OptionSpec[] = [
+export const imageOptions: readonly OptionSpec[] = [
   {
     name: "loaderResize",
     kind: "boolean",
@@ -116,8 +116,6 @@ const imageOptionTable: readonly OptionSpec[] = [
     help: "refuse pictures with more pixels",
   },
 ];
-
-export const imageOptions = imageOptionTable;
 
 export const loadOptions: readonly OptionSpec[] = [
   {
@@ -155,7 +153,7 @@ export const loadOptions: readonly OptionSpec[] = [
     max: 1 << 20,
     help: "longest item in tokens (default: the file's context length)",
   },
-  ...imageOptionTable,
+  ...imageOptions,
   {
     name: "remoteImages",
     kind: "boolean",
@@ -228,6 +226,12 @@ function notYet(name: string): (value: unknown) => void {
     });
   };
 }
+
+/** Options as `readOptions` returns them, the tables' defaults filled in. */
+export type ReadImageOptions = ImageOptions & Required<Pick<ImageOptions, "orientation" | "maxImagePixels">>;
+export type ReadLoadOptions = LoadOptions & ReadImageOptions & Required<Pick<LoadOptions, "mmap">>;
+export type ReadEmbedOptions = EmbedOptions &
+  Required<Pick<EmbedOptions, "isQuery" | "overflow" | "specialTokens" | "batchSize">>;
 
 /** Checks the options against a table and returns a plain copy with the defaults filled in. Each property is read once. */
 export function readOptions<T extends object>(

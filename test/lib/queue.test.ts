@@ -1,7 +1,7 @@
 import t from "tap";
-import { batchCall, type EmbedResult, type ReadEmbedOptions, streamCall } from "../../lib/embed-run";
+import { batchCall, type EmbedResult, streamCall } from "../../lib/embed-run";
 import { type GmeInput, readInputs } from "../../lib/input";
-import { type EmbedOptions, embedOptions, readOptions } from "../../lib/options";
+import { type EmbedOptions, embedOptions, type ReadEmbedOptions, readOptions } from "../../lib/options";
 import { CallQueue } from "../../lib/queue";
 import { type FakeEngine, fakeEngine } from "../helpers/fake-native";
 import { imageFixture } from "../helpers/fixtures";
