@@ -2,6 +2,9 @@
 //
 //   nodes in order -> memory planned by ggml's graph allocator -> inputs copied in -> computed by our threadpool
 //
+// Small graphs run on the calling thread alone: ggml's threads wait for each other at every node by spinning, which on a
+// busy machine costs a time slice per node, thousands of times what the node itself takes.
+//
 // The arena of tensor descriptions and the graphs' memory are kept between graphs, so that a layer costs no allocation.
 
 #include "backend.h"
@@ -12,23 +15,57 @@
 
 namespace gme {
 
+namespace {
+
+ggml_threadpool_t new_pool(int32_t n_threads) {
+    ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+    return ggml_threadpool_new(&params);
+}
+
+// Multiplications and additions of a graph's matrix products, where nearly all of its time goes.
+double count_operations(ggml_cgraph * nodes) {
+    double n = 0;
+    for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
+        const ggml_tensor * node = ggml_graph_node(nodes, i);
+        if (node->op == GGML_OP_MUL_MAT) {
+            n += 2.0 * static_cast<double>(ggml_nelements(node)) * static_cast<double>(node->src[0]->ne[0]);
+        }
+    }
+    return n;
+}
+
+constexpr double operations_worth_sharing = 32e6;  // about half a millisecond of one core
+
+}  // namespace
+
 backend::backend(int32_t n_threads) : n_threads_(n_threads) {
     cpu_.reset(ggml_backend_cpu_init());
-    ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
-    pool_                         = ggml_threadpool_new(&params);
+    pool_  = new_pool(n_threads);
+    alone_ = new_pool(1);
     allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
-    if (!cpu_ || pool_ == nullptr || !allocator_) {
+    if (!cpu_ || pool_ == nullptr || alone_ == nullptr || !allocator_) {
+        release_pools();
         throw error("GME_OUT_OF_MEMORY", "the CPU backend could not be started");
     }
-    ggml_backend_cpu_set_n_threads(cpu_.get(), n_threads);
-    ggml_backend_cpu_set_threadpool(cpu_.get(), pool_);
+    use_pool(true);
+}
+
+void backend::use_pool(bool alone) {
+    ggml_backend_cpu_set_n_threads(cpu_.get(), alone ? 1 : n_threads_);
+    ggml_backend_cpu_set_threadpool(cpu_.get(), alone ? alone_ : pool_);  // puts the other pool's threads to sleep
+}
+
+void backend::release_pools() {
+    cpu_.reset();  // before the pools that it uses
+    for (ggml_threadpool_t pool : { pool_, alone_ }) {
+        if (pool != nullptr) {
+            ggml_threadpool_free(pool);
+        }
+    }
 }
 
 backend::~backend() {
-    cpu_.reset();  // before the pool that it uses
-    if (pool_ != nullptr) {
-        ggml_threadpool_free(pool_);
-    }
+    release_pools();
 }
 
 void backend::set_abort(abort_callback callback, void * data) {
@@ -116,6 +153,7 @@ void graph::run() {
     for (const auto & [tensor, data] : inputs_) {
         ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
     }
+    backend_.use_pool(backend_.n_threads_ == 1 || count_operations(nodes_) < operations_worth_sharing);
     const ggml_status status = ggml_backend_graph_compute(backend_.cpu_.get(), nodes_);
     if (status == GGML_STATUS_ABORTED) {
         throw error("GME_ABORTED", "the call was aborted");

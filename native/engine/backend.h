@@ -31,9 +31,13 @@ class backend {
   private:
     friend class graph;
 
+    void use_pool(bool alone);
+    void release_pools();
+
     int32_t            n_threads_ = 1;
     ggml_backend_ptr   cpu_;
-    ggml_threadpool_t  pool_ = nullptr;
+    ggml_threadpool_t  pool_  = nullptr;
+    ggml_threadpool_t  alone_ = nullptr;  // the calling thread only, for graphs too small to share
     ggml_gallocr_ptr   allocator_;
     std::vector<char>  arena_;  // tensor descriptions of the graph being built
     abort_callback     abort_      = nullptr;
