@@ -7,7 +7,7 @@ import { stopSignal } from "./signals";
 
 export function inspectTokensCommand(): Command {
   const command = new Command("tokens")
-    .description("token ids of a bare text, without the template")
+    .description("token ids of a bare text, without the template, as the model's tokenizer gives them")
     .option("--text <T>", "the text; - reads it from stdin")
     .option("--jsonl", 'one {"text"} per line from stdin to one {"ids"} per line')
     .option("--json", "JSON, which this command always prints");
@@ -23,7 +23,8 @@ async function runTokens(flags: Flags): Promise<void> {
     throw new UsageError("--jsonl takes its texts from stdin, not from --text");
   const item = flags.jsonl ? undefined : ((await readItemFlags({ text: flags.text })) as { text: string });
   const model = await openModel(flags, stopSignal());
-  const specialTokens = flags.specialTokens as "text" | "parse" | undefined;
+  // This command shows the tokenizer itself, so special strings are its tokens unless asked otherwise.
+  const specialTokens = (flags.specialTokens as "text" | "parse" | undefined) ?? "parse";
   const ids = async (text: string) => Array.from(await model.tokenize(text, { specialTokens, signal: stopSignal() }));
   try {
     if (item === undefined) await tokenizeLines(ids);
