@@ -1,0 +1,79 @@
+import type { SingleBar } from "cli-progress";
+import { Command, Option } from "commander";
+import { convert, type ConvertProgress, type ConvertSummary, type ConvertType, convertTypes } from "../index";
+import { print, printJson, UsageError } from "./output";
+import { stopSignal } from "./signals";
+
+interface ConvertFlags {
+  out: string;
+  type?: ConvertType;
+  name?: string;
+  force?: boolean;
+  json?: boolean;
+}
+
+export function convertCommand(): Command {
+  return new Command("convert")
+    .description("a Hugging Face folder, or llama.cpp's decoder and mmproj files, to one GGUF file")
+    .argument("<source...>", "DIR, or decoder.gguf mmproj.gguf")
+    .requiredOption("-o, --out <F>", "the GGUF file to write")
+    .addOption(
+      new Option(
+        "--type <type>",
+        "type of the matrices (default: f16; a pair keeps its types); the rest is f32",
+      ).choices(convertTypes),
+    )
+    .option("--name <T>", "the model's name in the file (default: the folder's name)")
+    .option("--force", "overwrite an existing file")
+    .option("--json", "the summary as JSON")
+    .action(runConvert);
+}
+
+async function runConvert(sources: string[], flags: ConvertFlags): Promise<void> {
+  if (sources.length > 2) throw new UsageError("give one folder, or the two files of a pair");
+  const source = sources.length === 2 ? ([sources[0], sources[1]] as const) : sources[0];
+  const bar = await startBar();
+  let summary: ConvertSummary;
+  try {
+    const { type, name, force, out: target } = flags;
+    summary = await convert({ source, target, type, name, force, onProgress: bar.update, signal: stopSignal() });
+  } finally {
+    bar.stop();
+  }
+  await (flags.json ? printJson(summary) : print(describeSummary(summary)));
+}
+
+/** Tensor name, MB/s and time left, on a terminal. */
+async function startBar(): Promise<{ update?: (progress: ConvertProgress) => void; stop(): void }> {
+  if (process.stderr.isTTY !== true) return { stop: () => undefined };
+  const { SingleBar, Presets } = await import("cli-progress");
+  const format = "{bar} {percentage}% {speed} MB/s, {eta_formatted} left  {tensor}";
+  const options = { format, stream: process.stderr, hideCursor: true, clearOnComplete: true, etaBuffer: 50 };
+  const bar: SingleBar = new SingleBar(options, Presets.shades_classic);
+  const start = performance.now();
+  let isStarted = false;
+  return {
+    update({ tensor, done, total }) {
+      if (!isStarted) bar.start(total, 0, { tensor, speed: "0" });
+      isStarted = true;
+      const speed = (done / 1e3 / Math.max(1, performance.now() - start)).toFixed(0);
+      bar.update(done, { tensor, speed });
+    },
+    stop: () => bar.stop(),
+  };
+}
+
+function describeSummary({ file, bytes, tensors, parameters, types, unneeded, seconds }: ConvertSummary): string {
+  const mix = Object.entries(types).map(([type, { tensors, bytes }]) => `${tensors} ${type} (${megabytes(bytes)})`);
+  const lines = [
+    `${file}: ${megabytes(bytes)}, ${parameters.toLocaleString("en")} parameters, ${tensors} tensors: ${mix.join(", ")}`,
+    "Norms, biases and the patch embedding are f32 whatever the type.",
+  ];
+  if (unneeded.length > 0) lines.push(`Left out, since no embedding depends on it: ${unneeded.join(", ")}`);
+  lines.push(`Done in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s.`);
+  return `${lines.join("\n")}\n`;
+}
+
+function megabytes(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(2)} MB`;
+}

@@ -1,0 +1,32 @@
+import type { TensorInfo } from "./gguf-header";
+import type { GgufMetadata, TensorType } from "./gguf-types";
+
+/**
+ * Where a tensor's numbers lie: `runs` pieces of `runBytes` bytes of `file`, the first at `offset`, each `strideBytes` after the one before.
+ * Matrices have a run per row, so that whatever works on rows can work on any number of runs.
+ */
+export interface SourceRuns {
+  readonly file: string;
+  readonly type: TensorType;
+  readonly offset: number;
+  readonly runs: number;
+  readonly runBytes: number;
+  readonly strideBytes: number;
+}
+
+/** A tensor of the target; its numbers are converted where the two types differ. */
+export interface PlannedOutput extends TensorInfo {
+  readonly from: SourceRuns;
+}
+
+/** All that is known before the first weight is read. */
+export interface ConversionPlan {
+  readonly metadata: GgufMetadata;
+  readonly outputs: readonly PlannedOutput[];
+  /** Tensors of the source that are left out, because no vector depends on them. */
+  readonly unneeded: readonly string[];
+}
+
+export function parametersOf(outputs: readonly TensorInfo[]): number {
+  return outputs.reduce((sum, { ne }) => sum + ne.reduce((product, n) => product * n, 1), 0);
+}

@@ -1,0 +1,171 @@
+import { stat } from "node:fs/promises";
+import { abortError, badArgument, GmeError, ioError } from "../errors";
+import { planCheckpoint } from "./checkpoint-plan";
+import { type ConversionPlan, parametersOf } from "./conversion-plan";
+import { tensorBytes } from "./gguf-types";
+import { GgufWriter } from "./gguf-writer";
+import { fileTypes, type NumberType } from "./model-metadata";
+import { planPair } from "./pair-plan";
+import { TensorStream } from "./tensor-stream";
+
+export type ConvertType = NumberType;
+
+/** The types that a file's matrices can be given. */
+export const convertTypes = Object.keys(fileTypes) as readonly ConvertType[];
+
+export interface ConvertProgress {
+  /** The tensor being written. */
+  readonly tensor: string;
+  /** Bytes of the target's tensors, written and in all. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface ConvertOptions {
+  /** A Hugging Face folder, or llama.cpp's decoder and mmproj files. */
+  readonly source: string | readonly [string, string];
+  /** The GGUF file to write. */
+  readonly target: string;
+  /** Type of the matrices; norms, biases and the patch embedding are f32. Default: f16 for a folder, for a pair what its tensors have. */
+  readonly type?: ConvertType;
+  /** general.name; default: the folder's name, or the decoder's. */
+  readonly name?: string;
+  /** Overwrite an existing target. */
+  readonly force?: boolean;
+  readonly onProgress?: (progress: ConvertProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface ConvertSummary {
+  readonly file: string;
+  /** Size of the file. */
+  readonly bytes: number;
+  readonly tensors: number;
+  readonly parameters: number;
+  /** Per type: how many tensors and bytes. */
+  readonly types: { readonly [type: string]: { readonly tensors: number; readonly bytes: number } };
+  /** Tensors of the source that were left out, because no vector depends on them. */
+  readonly unneeded: readonly string[];
+  readonly seconds: number;
+}
+
+const optionNames = ["source", "target", "type", "name", "force", "onProgress", "signal"];
+
+/**
+ * Writes one GGUF file from a Hugging Face checkpoint or from llama.cpp's pair. The target appears whole or not at all.
+ * Rejects with GME_TARGET_EXISTS, GME_CHECKPOINT_BAD, GME_SAFETENSORS_BAD, GME_GGUF_…, GME_TENSOR_…, GME_TOKENIZER_BAD, GME_MODEL_UNSUPPORTED,
+ * GME_DISK_FULL, GME_ABORTED, … with file and field.
+ */
+export async function convert(options: ConvertOptions): Promise<ConvertSummary> {
+  const start = performance.now();
+  const { source, target, type, name, force = false, onProgress, signal } = checkOptions(options);
+  if (signal?.aborted) throw abortError(signal);
+  const plan = await planFor(source, type, name);
+  const writer = await GgufWriter.create(target, plan.metadata, plan.outputs, force);
+  const stream = new TensorStream(signal);
+  try {
+    await writeTensors(plan, writer, stream, onProgress);
+    if (signal?.aborted) throw abortError(signal);
+    const bytes = await writer.finish();
+    return summaryOf(plan, target, bytes, (performance.now() - start) / 1000);
+  } catch (error) {
+    await writer.discard();
+    throw GmeError.from(error);
+  } finally {
+    await stream.close();
+  }
+}
+
+async function planFor(source: ConvertOptions["source"], type?: ConvertType, name?: string): Promise<ConversionPlan> {
+  if (typeof source === "string") {
+    await checkFolder(source);
+    return planCheckpoint(source, type ?? "f16", name);
+  }
+  const plan = await planPair(source, type);
+  if (name !== undefined) plan.metadata.set("general.name", { type: "string", value: name });
+  return plan;
+}
+
+async function writeTensors(
+  { outputs }: ConversionPlan,
+  writer: GgufWriter,
+  stream: TensorStream,
+  onProgress?: (progress: ConvertProgress) => void,
+): Promise<void> {
+  const total = outputs.reduce((sum, { type, ne }) => sum + tensorBytes(type, ne), 0);
+  let done = 0;
+  for (const output of outputs) {
+    for await (const piece of stream.pieces(output)) {
+      await writer.append(piece);
+      done += piece.length;
+      onProgress?.({ tensor: output.name, done, total });
+    }
+  }
+}
+
+function summaryOf(
+  { outputs, unneeded }: ConversionPlan,
+  file: string,
+  bytes: number,
+  seconds: number,
+): ConvertSummary {
+  const types: { [type: string]: { tensors: number; bytes: number } } = {};
+  for (const { type, ne } of outputs) {
+    types[type.name] ??= { tensors: 0, bytes: 0 };
+    types[type.name].tensors++;
+    types[type.name].bytes += tensorBytes(type, ne);
+  }
+  return { file, bytes, tensors: outputs.length, parameters: parametersOf(outputs), types, unneeded, seconds };
+}
+
+function checkOptions(options: ConvertOptions): ConvertOptions {
+  if (typeof options !== "object" || options === null)
+    throw badArgument("GME_INPUT_INVALID", "options", "an object", options);
+  for (const name of Object.keys(options)) {
+    if (!optionNames.includes(name))
+      throw badArgument("GME_OPTION_INVALID", `options.${name}`, `one of ${optionNames.join(", ")}`, name);
+  }
+  const { source, target, type, name, force, onProgress, signal } = options;
+  const isPair = Array.isArray(source) && source.length === 2;
+  const paths = isPair ? [...source, target] : [source, target];
+  paths.forEach((path, i) => {
+    if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
+    const field = i === paths.length - 1 ? "options.target" : "options.source";
+    throw badArgument(
+      "GME_OPTION_INVALID",
+      field,
+      field.endsWith("target") ? "a path" : "a folder, or two files",
+      path,
+    );
+  });
+  if (type !== undefined && !convertTypes.includes(type))
+    throw badArgument("GME_OPTION_INVALID", "options.type", convertTypes.join(", "), type);
+  const checks: [string, unknown, string][] = [
+    ["name", name, "string"],
+    ["force", force, "boolean"],
+    ["onProgress", onProgress, "function"],
+  ];
+  for (const [key, value, kind] of checks) {
+    if (value !== undefined && typeof value !== kind)
+      throw badArgument("GME_OPTION_INVALID", `options.${key}`, `a ${kind}`, value);
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw badArgument("GME_OPTION_INVALID", "options.signal", "an AbortSignal", signal);
+  return options;
+}
+
+async function checkFolder(path: string): Promise<void> {
+  let isFolder: boolean;
+  try {
+    isFolder = (await stat(path)).isDirectory();
+  } catch (error) {
+    throw ioError(error, path);
+  }
+  if (isFolder) return;
+  const expected = "a Hugging Face folder, or the decoder and the mmproj file of a pair";
+  throw new GmeError("GME_INPUT_INVALID", `${path} is one file; expected ${expected}`, {
+    file: path,
+    field: "options.source",
+    expected,
+  });
+}

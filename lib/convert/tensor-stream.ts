@@ -1,0 +1,85 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { binding, type NativeNumberType } from "../binding";
+import { abortError, GmeError, ioError } from "../errors";
+import type { PlannedOutput, SourceRuns } from "./conversion-plan";
+import { readExactly } from "./safetensors-reader";
+
+/** Bytes of the source that are read, converted and written at a time. */
+const pieceBytes = 16 << 20;
+
+/** Reads tensors piece by piece and converts them; keeps the file of the last tensor open. */
+export class TensorStream {
+  private path = "";
+  private file: FileHandle | undefined;
+
+  constructor(private readonly signal?: AbortSignal) {}
+
+  /** The bytes of one tensor of the target, in pieces of whole runs. The next piece is being made while one is written. */
+  async *pieces(output: PlannedOutput): AsyncGenerator<Uint8Array> {
+    const { from } = output;
+    const file = await this.open(from.file);
+    const perPiece = Math.max(1, Math.floor(pieceBytes / from.strideBytes));
+    const make = async (first: number) => {
+      if (this.signal?.aborted) throw abortError(this.signal);
+      const bytes = await readRuns(file, from, first, Math.min(perPiece, from.runs - first));
+      return this.convert(output, bytes);
+    };
+    let ahead: Promise<Uint8Array> | undefined = make(0);
+    try {
+      for (let first = perPiece; ahead !== undefined; first += perPiece) {
+        const piece: Uint8Array = await ahead;
+        ahead = first < from.runs ? make(first) : undefined;
+        ahead?.catch(() => undefined); // it is awaited at the next turn, or below where the consumer stops first
+        yield piece;
+      }
+    } finally {
+      await ahead?.catch(() => undefined);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.file?.close();
+    this.file = undefined;
+  }
+
+  private async convert({ from, type }: PlannedOutput, bytes: Uint8Array): Promise<Uint8Array> {
+    if (from.type === type) return bytes;
+    const job = binding().convertNumbers(from.type.name as NativeNumberType, bytes, type.name as NativeNumberType);
+    const abort = () => job.abort();
+    this.signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await job.promise;
+    } catch (error) {
+      throw GmeError.from(error);
+    } finally {
+      this.signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  private async open(path: string): Promise<FileHandle> {
+    if (this.file !== undefined && this.path === path) return this.file;
+    await this.close();
+    try {
+      this.file = await open(path, "r");
+    } catch (error) {
+      throw ioError(error, path);
+    }
+    this.path = path;
+    return this.file;
+  }
+}
+
+/** `count` runs, one after the other. */
+async function readRuns(file: FileHandle, from: SourceRuns, first: number, count: number): Promise<Uint8Array> {
+  const { runBytes, strideBytes } = from;
+  const span = (count - 1) * strideBytes + runBytes;
+  const bytes = await readExactly(from.file, file, from.offset + first * strideBytes, span).catch((error: unknown) => {
+    throw error instanceof GmeError ? error : ioError(error, from.file);
+  });
+  if (runBytes === strideBytes) return bytes;
+  const gathered = Buffer.allocUnsafe(count * runBytes);
+  for (let run = 0; run < count; run++) {
+    bytes.copy(gathered, run * runBytes, run * strideBytes, run * strideBytes + runBytes);
+  }
+  return gathered;
+}
