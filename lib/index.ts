@@ -1,6 +1,13 @@
 export { attribution } from "./attribution";
 export { bundledModelPath } from "./bundled-model";
-export { convert } from "./convert";
+export {
+  convert,
+  type ConvertOptions,
+  type ConvertProgress,
+  type ConvertSummary,
+  type ConvertType,
+  convertTypes,
+} from "./convert";
 export { cosine, similarity } from "./embedding";
 export type { EmbedResult } from "./embed-run";
 export { errorCodes, GmeError, type GmeErrorCode, type GmeErrorDetails, printable } from "./errors";
