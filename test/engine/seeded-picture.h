@@ -1,4 +1,4 @@
-// Pictures and hashes that test/reference/gen_resize_cases.py makes in the same way, and one line of output per check.
+// Pictures and hashes that test/reference/gen_resize_cases.py makes in the same way.
 #pragma once
 
 #include <cstdint>
@@ -65,13 +65,6 @@ inline std::vector<std::vector<std::string>> cases(const std::string & fixtures,
         }
     }
     return rows;
-}
-
-inline int n_failed = 0;
-
-inline void check(bool passed, const std::string & title) {
-    std::printf("%s - %s\n", passed ? "ok" : "not ok", title.c_str());
-    n_failed += passed ? 0 : 1;
 }
 
 }  // namespace seeded

@@ -1,7 +1,7 @@
 // What an error shows of text that came from outside.
-#include "tokenizer-fixture.h"
+#include "checks.h"
 
-using fixture::check;
+using checks::check;
 
 int main() {
     check(gme::printable("plain \u00E9 \u5B57") == "plain \u00E9 \u5B57", "ordinary text stays as it is");
@@ -14,5 +14,5 @@ int main() {
     check(gme::printable(std::string(121, 'x')) == std::string(119, 'x') + "\u2026", "longer text is cut at 120 characters");
     check(gme::printable(std::string(119, 'x') + "\n") == std::string(119, 'x') + "\u2026", "an escape is never cut in two");
     check(gme::printable("").empty(), "no text is no text");
-    return fixture::n_failed == 0 ? 0 : 1;
+    return checks::result();
 }

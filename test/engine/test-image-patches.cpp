@@ -1,10 +1,11 @@
 // pixel_values against the reference's image processor, bit for bit.
 #include "../../native/engine/error.h"
 #include "../../native/engine/image-patches.h"
+#include "checks.h"
 #include "seeded-picture.h"
 
 using namespace gme;
-using seeded::check;
+using checks::check;
 
 namespace {
 
@@ -40,5 +41,5 @@ int main(int argc, char ** argv) {
     const std::string fixtures = argc > 1 ? argv[1] : "test/fixtures";
     test_pixel_values(fixtures);
     test_bad_size();
-    return seeded::n_failed == 0 ? 0 : 1;
+    return checks::result();
 }

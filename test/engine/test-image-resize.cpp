@@ -2,12 +2,13 @@
 #include "../../native/engine/error.h"
 #include "../../native/engine/image-resize-kernels.h"
 #include "../../native/engine/image-resize.h"
+#include "checks.h"
 #include "seeded-picture.h"
 
 #include <functional>
 
 using namespace gme;
-using seeded::check;
+using checks::check;
 
 namespace {
 
@@ -167,5 +168,5 @@ int main(int argc, char ** argv) {
     test_pixels(fixtures);
     test_paths();
     test_both_steps();
-    return seeded::n_failed == 0 ? 0 : 1;
+    return checks::result();
 }

@@ -13,8 +13,8 @@
 #include <pthread.h>
 #endif
 
-using fixture::check;
-using fixture::code_of;
+using checks::check;
+using checks::code_of;
 
 namespace {
 
@@ -297,5 +297,5 @@ int main(int argc, char ** argv) {
     } catch (const std::exception & unexpected) {
         check(false, std::string("no unexpected exception: ") + unexpected.what());
     }
-    return fixture::n_failed == 0 ? 0 : 1;
+    return checks::result();
 }

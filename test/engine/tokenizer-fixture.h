@@ -1,37 +1,14 @@
-// A vocabulary in GGUF's form from a Hugging Face tokenizer.json, and the checks' one-line reports.
+// A vocabulary in GGUF's form from a Hugging Face tokenizer.json.
 #pragma once
 
-#include "error.h"
+#include "checks.h"
 #include "json-reader.h"
 #include "tokenizer.h"
 
-#include <cstdio>
 #include <string>
 #include <vector>
 
 namespace fixture {
-
-inline int n_failed = 0;
-
-inline bool check(bool passed, const std::string & title) {
-    std::printf("%s - %s\n", passed ? "ok" : "not ok", title.c_str());
-    n_failed += !passed;
-    return passed;
-}
-
-// Runs `action` and answers the code of the error it throws, "" when it throws none; *thrown gets the error.
-template <typename action>
-std::string code_of(const action & run, gme::error * thrown = nullptr) {
-    try {
-        run();
-    } catch (const gme::error & bad) {
-        if (thrown != nullptr) {
-            *thrown = bad;
-        }
-        return bad.code;
-    }
-    return "";
-}
 
 // As llama.cpp's converter writes it: ordinary tokens, the added ones as control tokens, "[PADn]" of type 5 up to n_padded.
 inline gme::vocabulary read_vocabulary(const std::string & path, size_t n_padding = 2) {
