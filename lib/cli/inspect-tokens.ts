@@ -1,9 +1,14 @@
 import { Command } from "commander";
-import { embedOptions } from "../index";
-import { addModelFlags, addOptionFlags, type Flags, openModel } from "./model-flags";
+import { type EmbedOptions, embedOptions } from "../index";
+import { addModelFlags, addOptionFlags, type Flags, openModel, optionsOf } from "./model-flags";
 import { errorJson, exitCodes, printJson, UsageError } from "./output";
 import { readItemFlags, readJsonLines } from "./read-input";
 import { stopSignal } from "./signals";
+
+/** This command shows the tokenizer itself, so special strings are its tokens unless asked otherwise. */
+const tokenOptions = embedOptions
+  .filter(({ name }) => name === "specialTokens")
+  .map((spec) => ({ ...spec, default: "parse" }));
 
 export function inspectTokensCommand(): Command {
   const command = new Command("tokens")
@@ -11,10 +16,7 @@ export function inspectTokensCommand(): Command {
     .option("--text <T>", "the text; - reads it from stdin")
     .option("--jsonl", 'one {"text"} per line from stdin to one {"ids"} per line')
     .option("--json", "JSON, which this command always prints");
-  addOptionFlags(
-    command,
-    embedOptions.filter(({ name }) => name === "specialTokens"),
-  );
+  addOptionFlags(command, tokenOptions);
   return addModelFlags(command).action(runTokens);
 }
 
@@ -23,8 +25,7 @@ async function runTokens(flags: Flags): Promise<void> {
     throw new UsageError("--jsonl takes its texts from stdin, not from --text");
   const item = flags.jsonl ? undefined : ((await readItemFlags({ text: flags.text })) as { text: string });
   const model = await openModel(flags, stopSignal());
-  // This command shows the tokenizer itself, so special strings are its tokens unless asked otherwise.
-  const specialTokens = (flags.specialTokens as "text" | "parse" | undefined) ?? "parse";
+  const { specialTokens = "parse" } = optionsOf<Pick<EmbedOptions, "specialTokens">>(flags, tokenOptions);
   const ids = async (text: string) => Array.from(await model.tokenize(text, { specialTokens, signal: stopSignal() }));
   try {
     if (item === undefined) await tokenizeLines(ids);
