@@ -120,7 +120,7 @@ std::vector<planned_item> plan_items(const gme_model & model, const gme_item * i
                 }
                 plan.image = plan_item_image(model, items[i].image);
             }
-            plan.text = make_item_prompt(model, items[i], plan.image.n_image_tokens, params);
+            plan.text = make_item_prompt(model, items[i], plan.image.n_image_tokens, model.tokens_max, params);
         } catch (error & failure) {
             failure.item = i;
             throw;
@@ -141,13 +141,13 @@ image_plan plan_item_image(const gme_model & model, const gme_image & image) {
     return plan_image({ image.width, image.height }, model.image_limits);
 }
 
-prompt make_item_prompt(const gme_model & model, const gme_item & item, int32_t n_image_tokens, const gme_embed_params & params) {
+prompt make_item_prompt(const gme_model & model, const gme_item & item, int32_t n_image_tokens, int32_t tokens_max, const gme_embed_params & params) {
     const overflow         overflows[] = { overflow::error, overflow::truncate, overflow::reference };
     const std::string_view instruction = item.instruction.data == nullptr ? std::string_view(model.defaults.instruction)
                                                                            : std::string_view(item.instruction.data, item.instruction.size);
     const std::string_view text        = item.text.data == nullptr ? std::string_view() : std::string_view(item.text.data, item.text.size);
     return make_prompt(*model.tokens, instruction, item.text.data != nullptr, text, n_image_tokens,
-                       { overflows[params.overflow], params.parse_special, model.tokens_max });
+                       { overflows[params.overflow], params.parse_special, tokens_max });
 }
 
 void embed_items(gme_model & model, const gme_item * items, int32_t n_items, const gme_embed_params & params, float * embeddings) {

@@ -162,7 +162,7 @@ gme_status gme_count_tokens(const gme_model * model, const gme_item * item, bool
         params.parse_special    = parse_special;
         const bool has_image    = item->image.width != 0 || item->image.height != 0;
         const auto n_image      = has_image ? gme::plan_item_image(*model, item->image).n_image_tokens : 0;
-        const auto prompt       = gme::make_item_prompt(*model, *item, n_image, params);
+        const auto prompt       = gme::make_item_prompt(*model, *item, n_image, INT32_MAX, params);
         *count                  = { prompt.n_text, prompt.n_image, static_cast<int32_t>(prompt.ids.size()) };
     });
 }

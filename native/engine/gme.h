@@ -123,7 +123,8 @@ gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items,
 
 typedef struct gme_token_count { int32_t text; int32_t image; int32_t total; } gme_token_count;
 
-// Tokens the item would take; total counts the template too. Runs no graph; only the image's width and height are read.
+// Tokens the item would take; total counts the template too. Runs no graph and knows no limit; only the image's width
+// and height are read.
 gme_status gme_count_tokens(const gme_model * model, const gme_item * item, bool parse_special, gme_token_count * count, gme_error ** error);
 
 // Ids of the bare text, without the template. *ids is freed with gme_ids_free.

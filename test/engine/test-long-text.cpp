@@ -57,5 +57,7 @@ int main(int argc, char ** argv) {
     const std::string longer = text + " x";
     model.embed({ text_item(longer) });
     check(model.failure == "GME_TEXT_TOO_LONG text item 0", "T14 32,769 tokens are refused");
+    const gme_item longer_item = text_item(longer);
+    check(gme_count_tokens(model.handle, &longer_item, false, &count, nullptr) == GME_STATUS_OK && count.total == 32769, "and still counted");
     return checks::result();
 }
