@@ -21,7 +21,7 @@ code { font: .92em ui-monospace, monospace; white-space: nowrap; padding: .1em .
 .queries { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 article { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: .9rem 1rem 1rem; }
 h3 { display: flex; align-items: center; gap: .55rem; min-height: 2.6rem; margin: 0 0 .7rem; font-size: 1.05rem; font-weight: 600; }
-@media (max-width: 30rem) { .answers { gap: .3rem; } .answers li { font-size: .66rem; } article { padding: .75rem .7rem .8rem; } }
+@media (max-width: 30rem) { .answers { gap: .45rem; } .answers li { font-size: .64rem; } .answers span:not(.pic) { margin-inline: -.35rem; overflow-wrap: normal; } .figures th { white-space: normal; } article { padding: .75rem .7rem .8rem; } }
 h3 small { color: var(--quiet); font-weight: 400; }
 .plus { color: var(--quiet); font-weight: 400; }
 ol, ul { list-style: none; margin: 0; padding: 0; }

@@ -64,8 +64,8 @@ export const demoNotice =
 
 const tableSubjects = ["cat face", "bicycle", "elephant", "guitar", "rocket", "rose", "castle", "umbrella"];
 const queries: readonly { text?: string; picture?: string }[] = [
-  { text: "a slice of pizza" },
   { text: "flower" },
+  { text: "a slice of pizza" },
   { text: "music" },
   { text: "something to eat" },
   { text: "a big cat" },

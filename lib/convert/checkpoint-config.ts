@@ -176,9 +176,10 @@ class Fields {
     return Object.hasOwn(this.object, name) ? this.object[name] : this.above?.find(name);
   }
 
-  /** The object `name`, empty where it is absent; `inherits`: what is not in it is looked for here. */
+  /** The object `name`; `inherits`: what is not in it is looked for here, and it may be absent. */
   under(name: string, inherits: boolean): Fields {
-    const value = this.find(name) ?? {};
+    const value = this.find(name) ?? (inherits ? undefined : {});
+    if (value === undefined) return this;
     if (!isObject(value)) throw this.outOfRange(name, "an object");
     return new Fields(this.file, value, `${this.path}${name}.`, inherits ? this : undefined);
   }
@@ -219,13 +220,19 @@ class Fields {
       : this.fail("GME_HPARAM_RANGE", name, "does not fit", expected);
   }
 
+  /** The name with the names of the parts it stands in. */
+  private placeOf(name: string): string {
+    const isAbove = !Object.hasOwn(this.object, name) && this.above?.find(name) !== undefined;
+    return isAbove ? (this.above?.placeOf(name) ?? name) : `${this.path}${name}`;
+  }
+
   private fail(
     code: "GME_MODEL_UNSUPPORTED" | "GME_CHECKPOINT_BAD" | "GME_HPARAM_RANGE",
     name: string,
     what: string,
     expected: string,
   ) {
-    const field = `${this.path}${name}`;
+    const field = this.placeOf(name);
     const found = this.find(name);
     const value = found === undefined ? "missing" : printable(JSON.stringify(found));
     const message = `${printable(this.file)}: ${field} ${found === undefined ? "" : `${value} `}${what}, expected ${expected}`;

@@ -98,8 +98,17 @@ async function writeTensors(
     for await (const piece of stream.pieces(output)) {
       await writer.append(piece);
       done += piece.length;
-      onProgress?.({ tensor: output.name, done, total });
+      report(onProgress, { tensor: output.name, done, total });
     }
+  }
+}
+
+/** An error of the caller's function stops the conversion and is the caller's to see. */
+function report(onProgress: ConvertOptions["onProgress"], progress: ConvertProgress): void {
+  try {
+    onProgress?.(progress);
+  } catch (error) {
+    throw GmeError.from(error, "GME_OPTION_INVALID");
   }
 }
 
