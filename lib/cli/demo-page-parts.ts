@@ -21,7 +21,6 @@ code { font: .92em ui-monospace, monospace; white-space: nowrap; padding: .1em .
 .queries { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 article { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: .9rem 1rem 1rem; }
 h3 { display: flex; align-items: center; gap: .55rem; min-height: 2.6rem; margin: 0 0 .7rem; font-size: 1.05rem; font-weight: 600; }
-@media (max-width: 30rem) { .answers { gap: .45rem; } .answers li { font-size: .64rem; } .answers span:not(.pic) { margin-inline: -.35rem; overflow-wrap: normal; } .figures th { white-space: normal; } article { padding: .75rem .7rem .8rem; } }
 h3 small { color: var(--quiet); font-weight: 400; }
 .plus { color: var(--quiet); font-weight: 400; }
 ol, ul { list-style: none; margin: 0; padding: 0; }
@@ -45,6 +44,7 @@ td.highest { box-shadow: inset 0 0 0 2px var(--accent); font-weight: 700; }
 footer { margin-top: 3rem; padding-top: 1.25rem; padding-bottom: 2.5rem; font-size: .85rem; }
 footer p { margin: 0 0 .4rem; }
 footer strong { color: var(--ink); font-size: 1rem; }
+@media (max-width: 30rem) { .answers { gap: .45rem; } .answers li { font-size: .6rem; } .answers span:not(.pic) { margin-inline: -.35rem; overflow-wrap: normal; } .figures th { white-space: normal; } article { padding: .75rem .7rem .8rem; } }
 `;
 
 /** A click on a picture sorts the gallery by its cosines; without scripts the page only lacks that. */
