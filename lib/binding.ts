@@ -86,6 +86,15 @@ export interface NativeTokenCount {
 
 export type NativeNumberType = "f32" | "f16" | "bf16";
 
+/** Factors of a LoRA adapter as f32 bytes: a [rank, columns], b [rows, rank]. */
+export interface NativeLowRank {
+  columns: number;
+  rank: number;
+  scale: number;
+  a: Uint8Array;
+  b: Uint8Array;
+}
+
 /** Jobs run one at a time, in the order of the calls, on the model's own thread. */
 export interface NativeModel {
   /** JSON text of sizes, types, limits and the defaults in force. */
@@ -105,6 +114,8 @@ export interface NativeBinding {
   planImage(width: number, height: number, options: NativePlanOptions): NativeImagePlan;
   preprocessImage(image: NativeImage, options: NativePlanOptions): NativeJob<NativePixels>;
   convertNumbers(from: NativeNumberType, source: Uint8Array, to: NativeNumberType): NativeJob<Uint8Array>;
+  /** rows + scale * b·a, as f32 bytes; the rows are whole rows of a weight. */
+  addLowRank(type: NativeNumberType, rows: Uint8Array, update: NativeLowRank): NativeJob<Uint8Array>;
   readonly version: { ggml: string; engine: string };
 }
 

@@ -8,6 +8,7 @@
 #include "js-entry.h"
 #include "js-results.h"
 #include "load-job.h"
+#include "low-rank-job.h"
 #include "model-wrap.h"
 #include "service-job.h"
 
@@ -80,6 +81,16 @@ static napi_value js_convert_numbers(Napi::CallbackInfo & info) {
     return environment->submit(std::make_shared<ConvertJob>(std::move(args)), environment->service_thread());
 }
 
+static napi_value js_add_low_rank(Napi::CallbackInfo & info) {
+    ArgsReader reader(info.Env());
+    low_rank_args args;
+    Environment * environment = Environment::of(info.Env());
+    if (!reader.low_rank(info[0], info[1], info[2], &args)) {
+        return environment->refuse(reader.cause);
+    }
+    return environment->submit(std::make_shared<LowRankJob>(std::move(args)), environment->service_thread());
+}
+
 static bool export_functions(napi_env env, napi_value exports) {
     napi_value version = js_object(env, {{"ggml", js_text(env, GME_GGML_VERSION)}, {"engine", js_text(env, GME_VERSION)}});
     const napi_property_descriptor properties[] = {
@@ -88,6 +99,7 @@ static bool export_functions(napi_env env, napi_value exports) {
         {"planImage", nullptr, js_entry<js_plan_image>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"preprocessImage", nullptr, js_entry<js_preprocess_image>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"convertNumbers", nullptr, js_entry<js_convert_numbers>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+        {"addLowRank", nullptr, js_entry<js_add_low_rank>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"version", nullptr, nullptr, nullptr, nullptr, version, napi_enumerable, nullptr},
     };
     return version && napi_define_properties(env, exports, sizeof(properties) / sizeof(properties[0]), properties) == napi_ok;

@@ -380,4 +380,54 @@ bool ArgsReader::convert(napi_value from, napi_value source, napi_value to, conv
     return true;
 }
 
+// The bytes of `count` f32 numbers.
+bool ArgsReader::floats(napi_value object, const char * key, size_t count, std::vector<float> * out) {
+    napi_value value;
+    size_t size;
+    const uint8_t * data;
+    if (!property(object, key, &value) || !bytes(value, key, &size, &data)) {
+        return false;
+    }
+    if (size != count * sizeof(float)) {
+        return fail(key, value, "as many f32 numbers as rank, rows and columns give");
+    }
+    out->resize(count);
+    if (size > 0) {
+        std::memcpy(out->data(), data, size);
+    }
+    return true;
+}
+
+bool ArgsReader::low_rank(napi_value type, napi_value rows, napi_value update, low_rank_args * out) {
+    const char * const from_one = "an integer from 1";
+    size_t size;
+    const uint8_t * data;
+    int32_t n_columns = 0;
+    double scale = 0;
+    napi_value number;
+    if (!text(type, "type", &out->type) || !object(update, "update") ||
+        !integer_option(update, "columns", 1, int_max, from_one, &n_columns) || !integer_option(update, "rank", 1, int_max, from_one, &out->rank) ||
+        !property(update, "scale", &number)) {
+        return false;
+    }
+    if (napi_get_value_double(env_, number, &scale) != napi_ok) {
+        return fail("scale", number, "a number");
+    }
+    const size_t row_bytes = number_bytes(out->type) * size_t(n_columns);
+    if (row_bytes == 0) {
+        return fail("type", type, "\"f32\", \"f16\" or \"bf16\"");
+    }
+    if (!bytes(rows, "rows", &size, &data)) {
+        return false;
+    }
+    if (size == 0 || size % row_bytes != 0) {
+        return fail("rows", rows, "one or more whole rows");
+    }
+    out->rows.assign(data, data + size);
+    out->n_columns = n_columns;
+    out->n_rows = int64_t(size / row_bytes);
+    out->scale = float(scale);
+    return floats(update, "a", size_t(out->rank) * size_t(n_columns), &out->a) && floats(update, "b", size_t(out->n_rows) * size_t(out->rank), &out->b);
+}
+
 }  // namespace gme_addon

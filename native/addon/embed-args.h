@@ -62,6 +62,17 @@ struct convert_args {
     size_t               target_bytes_each = 0;
 };
 
+struct low_rank_args {
+    std::string          type;
+    std::vector<uint8_t> rows;  // [n_rows, n_columns] of `type`
+    std::vector<float>   a;     // [rank, n_columns]
+    std::vector<float>   b;     // [n_rows, rank]
+    int64_t              n_rows    = 0;
+    int64_t              n_columns = 0;
+    int32_t              rank      = 0;
+    float                scale     = 0;
+};
+
 // Reads the arguments of one call. After the first false, `cause` says what was wrong, or a JS exception (a getter's) is pending.
 class ArgsReader {
   public:
@@ -77,6 +88,7 @@ class ArgsReader {
     bool image(napi_value value, const std::string & name, image_args * out);
     bool plan(napi_value options, plan_args * out);
     bool convert(napi_value from, napi_value source, napi_value to, convert_args * out);
+    bool low_rank(napi_value type, napi_value rows, napi_value update, low_rank_args * out);
     bool texts(napi_value value, std::vector<std::string> * out);
     bool path(napi_value value, const char * name, std::string * out);
     bool size(napi_value value, const char * name, int32_t * out);
@@ -91,6 +103,7 @@ class ArgsReader {
     bool text(napi_value value, const std::string & name, std::string * out);
     bool integer(napi_value value, const std::string & name, int32_t low, int32_t high, const char * expected, int32_t * out);
     bool bytes(napi_value value, const std::string & name, size_t * size, const uint8_t ** data);
+    bool floats(napi_value object, const char * key, size_t count, std::vector<float> * out);
     bool image_size(napi_value value, const std::string & name, image_args * out);
     bool optional_text(napi_value object, const char * key, const std::string & name, bool * has, std::string * out);
     bool item_texts(napi_value value, const std::string & name, item_args * out, napi_value * image);

@@ -13,6 +13,7 @@
 #include "error.h"
 #include "file-listing.h"
 #include "image-patches.h"
+#include "low-rank-update.h"
 #include "model.h"
 #include "number-conversion.h"
 
@@ -213,6 +214,11 @@ gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * 
 
 gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error) {
     return guarded(error, [&] { gme::convert_numbers(from, source, to, target, n); });
+}
+
+gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,
+                            int32_t rank, float scale, float * target, gme_error ** error) {
+    return guarded(error, [&] { gme::add_low_rank(type, rows, n_rows, n_columns, a, b, rank, scale, target); });
 }
 
 }  // extern "C"
