@@ -72,11 +72,15 @@ static void attend_block(graph & graph, ggml_tensor * q, const key_value_state &
     const size_t   head    = static_cast<size_t>(state.n_embd_head) * sizeof(float);
     const float    scale   = 1.0f / std::sqrt(static_cast<float>(state.n_embd_head));
     const auto     begin   = static_cast<size_t>(span.begin);
-    // [n_embd_head, n_head, n] -> [n_embd_head, n, n_head]
-    ggml_tensor * queries = ggml_cont(ctx, ggml_permute(ctx, q, 0, 2, 1, 3));
+    const int64_t  n_head  = q->ne[1];
+    const int64_t  n       = q->ne[2];
+    const int64_t  n_rows  = n * n_head / state.n_head_kv;  // queries of all heads that share one key head: one product, not several
+    // [n_embd_head, n_head, n] -> [n_embd_head, n, n_head] -> [n_embd_head, n_rows, n_head_kv]
+    ggml_tensor * queries = ggml_cont_3d(ctx, ggml_permute(ctx, q, 0, 2, 1, 3), state.n_embd_head, n_rows, state.n_head_kv);
     // [n_embd_head*n_head_kv, …] -> [n_embd_head, n_keys, n_head_kv]
     ggml_tensor * keys   = ggml_view_3d(ctx, state.k, state.n_embd_head, n_keys, state.n_head_kv, state.k->nb[1], head, begin * state.k->nb[1]);
-    ggml_tensor * scores = product(ctx, keys, queries);  // [n_keys, n, n_head]
+    // [n_keys, n_rows, n_head_kv] -> [n_keys, n, n_head]
+    ggml_tensor * scores = ggml_reshape_3d(ctx, product(ctx, keys, queries), n_keys, n, n_head);
     if (span.causal) {
         // Keys behind the query, the padding among them, become -inf.
         scores = ggml_diag_mask_inf_inplace(ctx, scores, static_cast<int>(span.query_first - span.begin));
@@ -85,8 +89,9 @@ static void attend_block(graph & graph, ggml_tensor * q, const key_value_state &
     // [n_positions, n_embd_head*n_head_kv] -> [n_keys, n_embd_head, n_head_kv]
     ggml_tensor * values = ggml_view_3d(ctx, state.v_t, n_keys, state.n_embd_head, state.n_head_kv, state.v_t->nb[1],
                                         static_cast<size_t>(state.n_embd_head) * state.v_t->nb[1], begin * state.v_t->nb[0]);
-    ggml_tensor * mixed = product(ctx, values, weights);  // [n_embd_head, n, n_head]
-    // -> [n_embd_head, n_head, n]
+    ggml_tensor * mixed = product(ctx, values, ggml_reshape_3d(ctx, weights, n_keys, n_rows, state.n_head_kv));
+    // [n_embd_head, n_rows, n_head_kv] -> [n_embd_head, n, n_head] -> [n_embd_head, n_head, n]
+    mixed = ggml_reshape_3d(ctx, mixed, state.n_embd_head, n, n_head);
     graph.add(ggml_cpy(ctx, ggml_permute(ctx, mixed, 0, 2, 1, 3), target));
 }
 
