@@ -18,6 +18,10 @@ export const errorCodes = {
   GME_SAFETENSORS_BAD: "a .safetensors file is truncated, damaged, or contradicts itself",
   GME_CHANGED_WHILE_OPEN: "a file changed while it was being read",
   GME_HASH_MISMATCH: "a file's contents do not have the expected sha256",
+  GME_MODEL_NOT_FOUND: "no model of that name is in the store, or the hub has no such repository, revision or file",
+  GME_DOWNLOAD_DENIED: "the hub wants a token, or the token's account has no right to read the repository",
+  GME_DOWNLOAD_FAILED:
+    "a download failed after retries, or the answer is not what was announced; value may hold the HTTP status",
   GME_GGUF_TRUNCATED: "the GGUF file ends before the data its header announces",
   GME_GGUF_BAD_MAGIC: "the file does not begin with GGUF",
   GME_GGUF_BAD_VERSION: "the GGUF version is not one that is read",

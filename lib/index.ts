@@ -30,4 +30,16 @@ export {
   type SpecialTokens,
 } from "./options";
 export { littleEndian, type NamedTensor, writeSafetensors } from "./safetensors-file";
+export { type KnownModel, knownModels } from "./store/known-models";
+export {
+  defaultModel,
+  type ListedModel,
+  listModels,
+  type RemoveOptions,
+  removeModel,
+  setDefaultModel,
+  type StoredModel,
+} from "./store/model-store";
+export { type PulledModel, pullModel } from "./store/pull";
+export type { PullOptions, PullProgress } from "./store/pull-request";
 export { version } from "./version";

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { binding, type NativeLoadParams, type NativeModel, type NativeStage } from "./binding";
@@ -25,6 +26,8 @@ import {
 } from "./options";
 import { type ModelInfo, modelInfo } from "./model-info";
 import { CallQueue, closedError, untilAborted } from "./queue";
+import { findModel, readModel } from "./store/model-store";
+import { isModelName } from "./store/remote-names";
 
 /** Tokens an item takes: of its text, of its picture, and in all, the template included. */
 export interface TokenCount {
@@ -205,12 +208,12 @@ export class GmeModel implements AsyncDisposable {
 }
 
 /**
- * Loads a model from a GGUF file: one file with both parts, or a decoder with `mmproj`.
- * Rejects with GME_IO_ERROR where there is no such file, GME_GGUF_…, GME_TENSOR_…, GME_MODEL_… where it is not a usable model.
+ * Loads a model: a GGUF file with both parts, a decoder with `mmproj`, or the name of a model that `gme pull` brought.
+ * Rejects with GME_IO_ERROR where there is no such file, GME_MODEL_NOT_FOUND where there is no such name, GME_GGUF_…, GME_TENSOR_…, GME_MODEL_… where it is not a usable model.
  */
 export async function load(model: string | URL, options?: LoadOptions): Promise<GmeModel> {
   const read = readOptions<ReadLoadOptions>(loadOptions, options);
-  const path = readModelPath(model);
+  const named = readModelPath(model);
   const { signal, onProgress, minImageTokens, maxImageTokens } = read;
   if (minImageTokens !== undefined && maxImageTokens !== undefined && minImageTokens > maxImageTokens) {
     throw badArgument(
@@ -221,6 +224,8 @@ export async function load(model: string | URL, options?: LoadOptions): Promise<
     );
   }
   if (signal?.aborted) throw abortError(signal);
+  const { path, mmproj } = await locateModel(named);
+  read.mmproj ??= mmproj;
   await checkModelFile(path);
   if (read.mmproj !== undefined) await checkModelFile(read.mmproj);
   let thrown: unknown;
@@ -245,23 +250,24 @@ export async function load(model: string | URL, options?: LoadOptions): Promise<
 function readModelPath(model: unknown): string {
   if (model instanceof URL && model.protocol === "file:") return fileURLToPath(model);
   if (typeof model !== "string" || model === "" || model.includes("\0")) {
-    throw badArgument("GME_INPUT_INVALID", "model", "the path of a GGUF file", model);
+    throw badArgument("GME_INPUT_INVALID", "model", "the path of a GGUF file or a pulled model's name", model);
   }
   return model;
+}
+
+/** A path as it stands; what is no file and could be no path is a name of the store. */
+async function locateModel(named: string): Promise<{ path: string; mmproj?: string }> {
+  if (!isModelName(named) || existsSync(named)) return { path: named };
+  if (named.includes(".") && (await readModel(named)) === undefined) return { path: named };
+  const { file, mmproj } = await findModel(named);
+  return { path: file, mmproj };
 }
 
 async function checkModelFile(path: string): Promise<void> {
   try {
     if ((await stat(path)).isFile()) return;
   } catch (error) {
-    const failure = ioError(error, path);
-    if (failure.errno !== "ENOENT" || /[/\\.]/.test(path)) throw failure;
-    throw new GmeError("GME_IO_ERROR", `${printable(path)}: no such file, and no model of that name is known`, {
-      file: path,
-      errno: "ENOENT",
-      expected: "the path of a GGUF file",
-      cause: error,
-    });
+    throw ioError(error, path);
   }
   throw new GmeError("GME_IO_ERROR", `${printable(path)}: not a regular file`, { file: path, expected: "a GGUF file" });
 }

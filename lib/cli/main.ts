@@ -6,6 +6,8 @@ import { demoCommand } from "./demo";
 import { embedCommand } from "./embed";
 import { inspectCommand } from "./inspect";
 import { exitCodes, note, reportError, UsageError } from "./output";
+import { pullCommand } from "./pull";
+import { rmCommand } from "./rm";
 import { listenForSignals, stopCode } from "./signals";
 
 const exitHelp = `
@@ -20,6 +22,8 @@ function makeProgram(): Command {
     .addCommand(embedCommand())
     .addCommand(inspectCommand())
     .addCommand(convertCommand())
+    .addCommand(pullCommand())
+    .addCommand(rmCommand())
     .addCommand(demoCommand());
   for (const command of allCommands(program)) command.exitOverride().showSuggestionAfterError(true);
   return program;

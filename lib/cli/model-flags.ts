@@ -1,6 +1,14 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { existsSync } from "node:fs";
-import { bundledModelPath, type GmeModel, load, type LoadOptions, type OptionSpec, loadOptions } from "../index";
+import {
+  bundledModelPath,
+  defaultModel,
+  type GmeModel,
+  load,
+  type LoadOptions,
+  type OptionSpec,
+  loadOptions,
+} from "../index";
 import { note, UsageError } from "./output";
 import { startProgress } from "./progress";
 
@@ -52,13 +60,16 @@ export function optionsOf<T extends object>(flags: Flags, table: readonly Option
 
 /** `--model` and every load option. */
 export function addModelFlags(command: Command): Command {
-  command.option("--model <F>", "GGUF file of the model (default: GME_MODEL, else the bundled demonstration model)");
+  command.option(
+    "--model <F>",
+    "GGUF file or name of a pulled model (default: GME_MODEL, else the store's default, else the bundled demonstration model)",
+  );
   return addOptionFlags(command, loadOptions);
 }
 
-/** The model of `--model`, of GME_MODEL, or the bundled one with a notice. */
+/** The model of `--model`, of GME_MODEL, the default of the store, or the bundled one with a notice. */
 export async function openModel(flags: Flags, signal?: AbortSignal): Promise<GmeModel> {
-  const path = modelPath(flags.model as string | undefined);
+  const path = await modelPath(flags.model as string | undefined);
   const options = optionsOf<LoadOptions>(flags, loadOptions);
   const threads = process.env.GME_THREADS;
   if (options.threads === undefined && threads) {
@@ -74,8 +85,8 @@ export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Gme
   }
 }
 
-function modelPath(flag: string | undefined): string {
-  const named = flag ?? (process.env.GME_MODEL || undefined);
+async function modelPath(flag: string | undefined): Promise<string> {
+  const named = flag ?? (process.env.GME_MODEL || undefined) ?? (await defaultModel())?.name;
   if (named !== undefined) return named;
   if (!existsSync(bundledModelPath)) throw new UsageError("no model: give --model F or set GME_MODEL");
   note(

@@ -13,6 +13,8 @@ const commands = [
   "gme inspect image",
   "gme inspect stages",
   "gme convert",
+  "gme pull",
+  "gme rm",
   "gme demo",
 ];
 const marker = "<!-- help -->";

@@ -14,6 +14,8 @@ t.test("help and --version load no native addon, neither ours nor sharp's", asyn
     ["inspect", "image"],
     ["inspect", "stages"],
     ["convert"],
+    ["pull"],
+    ["rm"],
     ["demo"],
   ];
   const runs = await Promise.all([

@@ -36,7 +36,7 @@ export function gme(args: readonly string[], { stdin, env, cwd = root, during }:
   ];
   const child = spawn(process.execPath, [...preload, join(root, "lib", "cli", "main.ts"), ...args], {
     cwd,
-    env: { ...inherited, GME_THREADS: "1", ...env, GME_TEST_DLOPEN: log },
+    env: { ...inherited, GME_THREADS: "1", GME_HOME: join(folder, "no-store"), ...env, GME_TEST_DLOPEN: log },
   });
   const stdout: Buffer[] = [];
   let stderr = "";

@@ -1,0 +1,148 @@
+import { randomUUID } from "node:crypto";
+import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { abortError, ioError } from "../errors";
+
+/** Who holds a lock. `started` tells a process from a later one with the same id; it is known on Linux only. */
+export interface LockHolder {
+  readonly id: string;
+  readonly pid: number;
+  readonly host: string;
+  readonly started?: string;
+}
+
+export interface LockOptions {
+  readonly signal?: AbortSignal;
+  /** Called once, when the lock is somebody else's and has to be waited for. */
+  readonly onWait?: (holder: LockHolder) => void;
+}
+
+const heartbeatMs = 10_000;
+/** A lock of another machine, whose processes cannot be seen, is stale when its heart has not beaten for so long. */
+const deadAfterMs = 120_000;
+const pollMs = 150;
+
+/** A lock file that names its holder. Waits for a living holder; takes over from one that ended without removing it. */
+export class FileLock {
+  private readonly heartbeat: NodeJS.Timeout;
+
+  private constructor(
+    private readonly path: string,
+    private readonly holder: LockHolder,
+  ) {
+    this.heartbeat = setInterval(() => {
+      const now = new Date();
+      utimes(path, now, now).catch(() => undefined);
+    }, heartbeatMs);
+    this.heartbeat.unref();
+  }
+
+  static async acquire(path: string, { signal, onWait }: LockOptions = {}): Promise<FileLock> {
+    const holder = { id: randomUUID(), pid: process.pid, host: hostname(), started: await startOf(process.pid) };
+    let hasWaited = false;
+    for (;;) {
+      if (signal?.aborted) throw abortError(signal);
+      if (await create(path, holder)) return new FileLock(path, holder);
+      const other = await readHolder(path);
+      if (other !== undefined && (await isStale(path, other))) {
+        await remove(path, other);
+        continue;
+      }
+      if (other !== undefined && !hasWaited) onWait?.(other);
+      hasWaited ||= other !== undefined;
+      await sleep(pollMs);
+    }
+  }
+
+  /** False when somebody has taken the lock away. */
+  async isHeld(): Promise<boolean> {
+    return (await readHolder(this.path))?.id === this.holder.id;
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.heartbeat);
+    await remove(this.path, this.holder);
+  }
+}
+
+/** The file appears with its content, or not at all: a link cannot replace what is there. */
+async function create(path: string, holder: LockHolder): Promise<boolean> {
+  const draft = `${path}.${holder.id}`;
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(draft, JSON.stringify(holder), { flag: "wx", mode: 0o600 });
+    await link(draft, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw ioError(error, path);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+/** Removes the lock if it is still this holder's: renamed first, so that two processes cannot both remove. */
+async function remove(path: string, holder: LockHolder): Promise<void> {
+  if ((await readHolder(path))?.id !== holder.id) return;
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return;
+  }
+  // Another process may have replaced the stale lock between the look and the rename: then it gets its lock back.
+  if ((await readHolder(aside))?.id !== holder.id) await link(aside, path).catch(() => undefined);
+  await rm(aside, { force: true });
+}
+
+/** Undefined when there is no lock. A lock with damaged content has a holder that is on no machine. */
+async function readHolder(path: string): Promise<LockHolder | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch {
+    return undefined;
+  }
+  try {
+    const { id, pid, host, started } = JSON.parse(text) as LockHolder;
+    if (typeof id === "string" && Number.isSafeInteger(pid) && pid > 0) return { id, pid, host: String(host), started };
+  } catch {
+    // Fall through: as below.
+  }
+  return { id: `damaged ${text.slice(0, 100)}`, pid: 0, host: "?" };
+}
+
+async function isStale(path: string, { pid, host, started }: LockHolder): Promise<boolean> {
+  if (host === hostname() && pid > 0) {
+    if (!isAlive(pid)) return true;
+    const now = await startOf(pid);
+    return started !== undefined && now !== undefined && started !== now;
+  }
+  try {
+    return Math.abs(Date.now() - (await stat(path)).mtimeMs) > deadAfterMs;
+  } catch {
+    return false;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** When the process started, in ticks since the machine did. */
+async function startOf(pid: number): Promise<string | undefined> {
+  try {
+    const line = await readFile(`/proc/${pid}/stat`, "latin1");
+    const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? "ended" : fields[19];
+  } catch {
+    return undefined;
+  }
+}
