@@ -14,7 +14,8 @@ export interface ReadyItem {
 export interface DecodeAheadSettings {
   /** The checked input, or throws. */
   read(value: unknown, index: number): CheckedInput;
-  decode(input: CheckedInput): Promise<NativeImage | undefined>;
+  /** `signal` is aborted when the picture is no longer wanted. */
+  decode(input: CheckedInput, signal: AbortSignal): Promise<NativeImage | undefined>;
   batchSize: number;
   /** How long a begun chunk waits for more items before it goes as it is; Infinity: chunks are always full. */
   patienceMs: number;
@@ -39,6 +40,7 @@ export class DecodeAhead {
   private pulling = false;
   private failure: GmeError | undefined;
   private readonly listeners = new Set<() => void>();
+  private readonly unwanted = new AbortController();
 
   constructor(
     private readonly source: AsyncIterator<unknown> | Iterator<unknown>,
@@ -85,6 +87,7 @@ export class DecodeAhead {
   async stop(): Promise<void> {
     this.settings.signal?.removeEventListener("abort", this.onAbort);
     this.ended = true;
+    this.unwanted.abort();
     this.entries.length = 0;
     this.changed();
     const returned = Promise.resolve(this.source.return?.());
@@ -94,6 +97,7 @@ export class DecodeAhead {
 
   private readonly onAbort = (): void => {
     this.ended = true;
+    this.unwanted.abort();
     this.changed();
   };
 
@@ -145,7 +149,7 @@ export class DecodeAhead {
     entry.state = "decoding";
     this.decoding++;
     try {
-      ready.image = await this.settings.decode(ready.input as CheckedInput);
+      ready.image = await this.settings.decode(ready.input as CheckedInput, this.unwanted.signal);
     } catch (error) {
       ready.error = GmeError.from(error, "GME_IMAGE_CORRUPT");
     }

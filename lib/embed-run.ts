@@ -5,6 +5,7 @@ import { badArgument, GmeError } from "./errors";
 import { type DecodeSettings, decodeImage } from "./image-decode";
 import { type CheckedInput, type GmeInput, readInput } from "./input";
 import type { EmbedOptions, ReadEmbedOptions } from "./options";
+import type { RemotePolicy } from "./remote-image";
 import { type CallQueue, type QueuedCall, untilAborted } from "./queue";
 
 /** What a call needs of its model. */
@@ -12,6 +13,8 @@ export interface EngineAccess {
   readonly native: NativeModel;
   readonly queue: CallQueue;
   readonly decode: DecodeSettings;
+  /** For pictures at http(s) addresses; absent: they are refused. */
+  readonly remote?: RemotePolicy;
   readonly dimensions: number;
 }
 
@@ -83,7 +86,7 @@ export async function* streamCall(
   options: ReadEmbedOptions,
 ): AsyncGenerator<EmbedResult, void, undefined> {
   const read = (value: unknown, index: number) =>
-    readInput(value as GmeInput, `inputs[${index}]`, options.overflow === "truncate");
+    readInput(value as GmeInput, `inputs[${index}]`, options.overflow === "truncate", access.remote);
   const ahead = openAhead(access, iteratorOf(source), read, options, streamPatienceMs);
   const total = Array.isArray(source) ? source.length : undefined;
   let failed = 0;
@@ -110,8 +113,8 @@ function openAhead(
   options: ReadEmbedOptions,
   patienceMs: number,
 ): DecodeAhead {
-  const decode = async (input: CheckedInput) =>
-    input.image === undefined ? undefined : decodeImage(input.image, access.decode);
+  const decode = async (input: CheckedInput, signal: AbortSignal) =>
+    input.image === undefined ? undefined : decodeImage(input.image, access.decode, signal);
   return new DecodeAhead(source, { read, decode, batchSize: options.batchSize, patienceMs, signal: options.signal });
 }
 

@@ -10,7 +10,11 @@ export const errorCodes = {
   GME_IMAGE_TOO_LARGE: "the picture has more pixels, a longer side or more bytes than allowed",
   GME_IMAGE_TIMEOUT: "decoding the picture took too long",
   GME_IMAGE_BACKEND_MISSING: "the package that decodes pictures (sharp) is not installed or does not load",
-  GME_URL_FETCH_DISABLED: "the picture is an http(s) address, and those are not fetched",
+  GME_URL_FETCH_DISABLED: "the picture is an http(s) address, and those are fetched only with remoteImages",
+  GME_URL_REFUSED:
+    "the picture's address, or one it redirects to, is not an http(s) address of an allowed, public host",
+  GME_URL_FETCH_FAILED:
+    "the picture could not be fetched: name, connection, time, answer or encoding; errno and value say more",
   GME_IO_ERROR: "a file cannot be opened, read or written; errno says why",
   GME_DISK_FULL: "no space is left for the file being written",
   GME_TARGET_EXISTS: "the file to be written exists already, and overwriting was not asked for",

@@ -6,6 +6,7 @@ import { GmeError, ioError, printable } from "./errors";
 import { corrupt, sniffImage, truncated } from "./image-sniff";
 import { type CheckedImage, maxImageBytes, maxImageSide, tooLarge } from "./input";
 import type { Orientation } from "./options";
+import { fetchRemoteImage } from "./remote-image";
 
 export interface DecodeSettings {
   orientation: Orientation;
@@ -15,12 +16,16 @@ export interface DecodeSettings {
 const decodeSeconds = 5;
 
 /** The picture as RGB8 [height, width, 3] at its full size; the engine does the resizing. */
-export async function decodeImage(image: CheckedImage, settings: DecodeSettings): Promise<NativeImage> {
+export async function decodeImage(
+  image: CheckedImage,
+  settings: DecodeSettings,
+  signal?: AbortSignal,
+): Promise<NativeImage> {
   if (image.kind === "pixels") {
     checkSize(image.width, image.height, "<buffer>", settings.maxImagePixels);
     return { data: image.data, width: image.width, height: image.height };
   }
-  const source = await openImage(image, settings);
+  const source = await openImage(image, settings, signal);
   return decodePixels(source, settings);
 }
 
@@ -28,12 +33,13 @@ export async function decodeImage(image: CheckedImage, settings: DecodeSettings)
 export async function readImageSize(
   image: CheckedImage,
   settings: DecodeSettings,
+  signal?: AbortSignal,
 ): Promise<{ width: number; height: number }> {
   if (image.kind === "pixels") {
     checkSize(image.width, image.height, "<buffer>", settings.maxImagePixels);
     return { width: image.width, height: image.height };
   }
-  const { width, height } = await openImage(image, settings);
+  const { width, height } = await openImage(image, settings, signal);
   return { width, height };
 }
 
@@ -49,9 +55,10 @@ interface OpenImage {
 async function openImage(
   image: Exclude<CheckedImage, { kind: "pixels" }>,
   settings: DecodeSettings,
+  signal: AbortSignal | undefined,
 ): Promise<OpenImage> {
   const file = image.kind === "path" ? image.path : image.name;
-  const bytes = image.kind === "path" ? await readImageFile(image.path) : image.bytes;
+  const bytes = await encodedBytes(image, signal);
   sniffImage(bytes, printable(file));
   const backend = await loadSharp();
   const input = { failOn: "warning", pages: 1, ignoreIcc: true } as const;
@@ -61,6 +68,15 @@ async function openImage(
   checkSize(width, height, file, settings.maxImagePixels);
   if ((header.channels ?? 3) > 5) throw formatError(file, `${header.channels} channels`);
   return { sharp: backend(bytes, { ...input, limitInputPixels: settings.maxImagePixels }), width, height, file };
+}
+
+async function encodedBytes(
+  image: Exclude<CheckedImage, { kind: "pixels" }>,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  if (image.kind === "bytes") return image.bytes;
+  if (image.kind === "path") return readImageFile(image.path);
+  return fetchRemoteImage(image.url, image.policy, { field: image.field, signal });
 }
 
 async function readHeader(sharp: Sharp.Sharp, file: string, settings: DecodeSettings): Promise<Sharp.Metadata> {

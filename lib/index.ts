@@ -29,6 +29,7 @@ export {
   type Positions,
   type SpecialTokens,
 } from "./options";
+export { fetchImage, type FetchImageOptions } from "./remote-image";
 export { littleEndian, type NamedTensor, writeSafetensors } from "./safetensors-file";
 export { type KnownModel, knownModels } from "./store/known-models";
 export {

@@ -1,6 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { badArgument, describe, GmeError } from "./errors";
 import { unknownName } from "./options";
+import type { RemotePolicy } from "./remote-image";
+import { checkRemoteUrl, nameOfUrl } from "./remote-url";
 
 /** Raw pixels, row-major, 8 bit: RGB (3 channels) or RGBA (4). An `ImageData` fits. */
 export interface RawImage {
@@ -11,7 +13,7 @@ export interface RawImage {
   channels?: number;
 }
 
-/** A path, a `file:` or `data:` URL, the bytes of an encoded picture, or raw pixels. */
+/** A path, a `file:` or `data:` URL (`http(s):` with `remoteImages`), the bytes of an encoded picture, or raw pixels. */
 export type ImageSource = string | URL | Uint8Array | RawImage;
 
 /** A string is always a text. `prompt` is this item's instruction. */
@@ -21,6 +23,7 @@ export type GmeInput = string | { id?: string | number; text?: string; image?: I
 export type CheckedImage =
   | { kind: "path"; path: string }
   | { kind: "bytes"; bytes: Uint8Array; name: string }
+  | { kind: "remote"; url: URL; name: string; field: string; policy: RemotePolicy }
   | { kind: "pixels"; data: Uint8Array; width: number; height: number };
 
 export interface CheckedInput {
@@ -40,8 +43,16 @@ const onePicture =
   "GME is trained with one picture per item: embed the pictures one by one and average or compare their vectors";
 const inputKeys = ["id", "text", "image", "prompt"] as const;
 
-/** Reads one input: every property once, bytes copied. `cutLongText` is set when the engine will cut the text anyway. */
-export function readInput(value: unknown, field = "input", cutLongText = false): CheckedInput {
+/**
+ * Reads one input: every property once, bytes copied. `cutLongText` is set when the engine will cut the text anyway;
+ * without `remote` a picture at an http(s) address is refused.
+ */
+export function readInput(
+  value: unknown,
+  field = "input",
+  cutLongText = false,
+  remote: RemotePolicy | undefined = undefined,
+): CheckedInput {
   if (typeof value === "string") return { text: readText(value, field, cutLongText) };
   if (
     typeof value !== "object" ||
@@ -72,12 +83,12 @@ export function readInput(value: unknown, field = "input", cutLongText = false):
   if (id !== undefined) checked.id = id;
   if (text !== undefined) checked.text = readText(text, `${field}.text`, cutLongText);
   if (prompt !== undefined) checked.prompt = readText(prompt, `${field}.prompt`, false);
-  if (image !== undefined) checked.image = readImage(image, `${field}.image`);
+  if (image !== undefined) checked.image = readImage(image, `${field}.image`, remote);
   return checked;
 }
 
 /** Reads a list of inputs; the error of a bad one names its index. */
-export function readInputs(values: unknown, cutLongText = false): CheckedInput[] {
+export function readInputs(values: unknown, cutLongText = false, remote?: RemotePolicy): CheckedInput[] {
   if (!Array.isArray(values)) throw badArgument("GME_INPUT_INVALID", "inputs", "an array", values);
   if (values.length > maxItems) {
     throw new GmeError(
@@ -94,7 +105,7 @@ export function readInputs(values: unknown, cutLongText = false): CheckedInput[]
   let images = 0;
   for (let i = 0; i < values.length; i++) {
     try {
-      checked.push(readInput(values[i], `inputs[${i}]`, cutLongText));
+      checked.push(readInput(values[i], `inputs[${i}]`, cutLongText, remote));
     } catch (error) {
       throw GmeError.from(error, "GME_INPUT_INVALID").forItem(i);
     }
@@ -131,9 +142,9 @@ export function readText(value: unknown, field: string, cutLongText: boolean): s
   return value.replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
-export function readImage(value: unknown, field: string): CheckedImage {
-  if (typeof value === "string") return readImageString(value, field);
-  if (value instanceof URL) return readImageUrl(value, field);
+export function readImage(value: unknown, field: string, remote?: RemotePolicy): CheckedImage {
+  if (typeof value === "string") return readImageString(value, field, remote);
+  if (value instanceof URL) return readImageUrl(value, field, remote);
   if (Array.isArray(value)) {
     throw new GmeError("GME_INPUT_INVALID", `${field} is an array of ${value.length}; ${onePicture}`, {
       field,
@@ -151,13 +162,13 @@ export function readImage(value: unknown, field: string): CheckedImage {
   throw badArgument("GME_INPUT_INVALID", field, "a path, URL, Uint8Array or { data, width, height }", value);
 }
 
-function readImageString(value: string, field: string): CheckedImage {
-  if (/^(https?|data|file):/i.test(value) && URL.canParse(value)) return readImageUrl(new URL(value), field);
+function readImageString(value: string, field: string, remote: RemotePolicy | undefined): CheckedImage {
+  if (/^(https?|data|file):/i.test(value) && URL.canParse(value)) return readImageUrl(new URL(value), field, remote);
   if (value === "" || value.includes("\0")) throw badArgument("GME_INPUT_INVALID", field, "a path", value);
   return { kind: "path", path: value };
 }
 
-function readImageUrl(url: URL, field: string): CheckedImage {
+function readImageUrl(url: URL, field: string, remote: RemotePolicy | undefined): CheckedImage {
   switch (url.protocol) {
     case "file:":
       return { kind: "path", path: pathOfFileUrl(url, field) };
@@ -165,18 +176,27 @@ function readImageUrl(url: URL, field: string): CheckedImage {
       return { kind: "bytes", bytes: readDataUrl(url.href, field), name: "<data url>" };
     case "http:":
     case "https:":
-      throw new GmeError(
-        "GME_URL_FETCH_DISABLED",
-        `${field} is an ${url.protocol.slice(0, -1)} address; pictures are not fetched: pass their bytes`,
-        {
-          field,
-          value: url.protocol,
-          expected: "a path, a file: or data: URL, or bytes",
-        },
-      );
+      return readRemoteImage(new URL(url), field, remote);
     default:
       throw badArgument("GME_INPUT_INVALID", field, "a file: or data: URL", url.protocol);
   }
+}
+
+/** Of our own copy of the address; the host's own address is checked when it is dialled. */
+function readRemoteImage(url: URL, field: string, policy: RemotePolicy | undefined): CheckedImage {
+  if (policy === undefined) {
+    throw new GmeError(
+      "GME_URL_FETCH_DISABLED",
+      `${field} is an ${url.protocol.slice(0, -1)} address; pictures are fetched only with remoteImages: pass their bytes`,
+      {
+        field,
+        value: url.protocol,
+        expected: "a path, a file: or data: URL, or bytes",
+      },
+    );
+  }
+  checkRemoteUrl(url, policy.rules, field);
+  return { kind: "remote", url, name: nameOfUrl(url), field, policy };
 }
 
 function pathOfFileUrl(url: URL, field: string): string {

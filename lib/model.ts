@@ -25,6 +25,7 @@ import {
   readOptions,
 } from "./options";
 import { type ModelInfo, modelInfo } from "./model-info";
+import { remotePolicy } from "./remote-image";
 import { CallQueue, closedError, untilAborted } from "./queue";
 import { findModel, readModel } from "./store/model-store";
 import { isModelName } from "./store/remote-names";
@@ -60,6 +61,7 @@ export class GmeModel implements AsyncDisposable {
       native,
       queue: new CallQueue(),
       decode: { orientation, maxImagePixels },
+      remote: remotePolicy(options.remoteImages),
       dimensions: this.dimensions,
     };
   }
@@ -67,14 +69,16 @@ export class GmeModel implements AsyncDisposable {
   /** One input → one unit vector of `dimensions` floats, in memory of its own. */
   async embed(input: GmeInput, options?: EmbedOptions): Promise<Float32Array> {
     const read = this.readCall(options);
-    const checked = this.cut(readInput(input, "input", read.overflow === "truncate"), read);
+    const checked = this.cut(readInput(input, "input", read.overflow === "truncate", this.access.remote), read);
     return (await this.access.queue.add(batchCall(this.access, [checked], read)))[0];
   }
 
   /** A vector per input, in order. A bad item rejects the call, naming its index (`error.item`). */
   async embedBatch(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array[]> {
     const read = this.readCall(options);
-    const checked = readInputs(inputs, read.overflow === "truncate").map((input) => this.cut(input, read));
+    const checked = readInputs(inputs, read.overflow === "truncate", this.access.remote).map((input) =>
+      this.cut(input, read),
+    );
     return this.access.queue.add(batchCall(this.access, checked, read));
   }
 
@@ -128,9 +132,9 @@ export class GmeModel implements AsyncDisposable {
   /** Counts without running the model; of a picture only the header is read. */
   async countTokens(input: GmeInput, options?: EmbedOptions): Promise<TokenCount> {
     const read = this.readCall(options);
-    const checked = readInput(input, "input", read.overflow === "truncate");
+    const checked = readInput(input, "input", read.overflow === "truncate", this.access.remote);
     const prepare = async () =>
-      checked.image === undefined ? undefined : readImageSize(checked.image, this.access.decode);
+      checked.image === undefined ? undefined : readImageSize(checked.image, this.access.decode, read.signal);
     const run = async (image?: { width: number; height: number }) => {
       const item = { text: checked.text, instruction: instructionOf(checked, read), image };
       const job = startJob(() =>
@@ -155,9 +159,9 @@ export class GmeModel implements AsyncDisposable {
   /** Every stage of one item as named tensors, `pixel_values` … `embedding`; names and shapes as in docs/model.md. */
   async inspectStages(input: GmeInput, options?: EmbedOptions): Promise<Stage[]> {
     const read = this.readCall(options);
-    const checked = this.cut(readInput(input, "input", read.overflow === "truncate"), read);
+    const checked = this.cut(readInput(input, "input", read.overflow === "truncate", this.access.remote), read);
     const prepare = async () =>
-      checked.image === undefined ? undefined : decodeImage(checked.image, this.access.decode);
+      checked.image === undefined ? undefined : decodeImage(checked.image, this.access.decode, read.signal);
     const run = async (image: Awaited<ReturnType<typeof prepare>>) => {
       const item = { text: checked.text, image, instruction: instructionOf(checked, read) };
       return untilAborted(

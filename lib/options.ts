@@ -1,9 +1,10 @@
 import { badArgument, GmeError } from "./errors";
+import { readHostRules } from "./remote-url";
 
 /** One option: its name, type, default and meaning. Checks, help and command-line flags are made from these tables. */
 export interface OptionSpec {
   readonly name: string;
-  readonly kind: "boolean" | "integer" | "string" | "choice" | "function" | "signal";
+  readonly kind: "boolean" | "integer" | "string" | "choice" | "hosts" | "function" | "signal";
   /** What holds when the option is absent; no entry: the file or the machine decides, as `help` says. */
   readonly default?: boolean | number | string;
   readonly choices?: readonly string[];
@@ -49,7 +50,11 @@ export interface LoadOptions extends ImageOptions {
   positions?: Positions;
   /** Longest item in tokens; the file's context length by default. */
   maxTokens?: number;
-  remoteImages?: boolean;
+  /**
+   * Fetch pictures at http(s) addresses: `true` from any public host, a list from these hosts (`name` or `name:port`).
+   * Never from a private, local or reserved address; no proxy. Default false.
+   */
+  remoteImages?: boolean | readonly string[];
   /** 0…1 while the model loads. */
   onProgress?: (fraction: number) => void;
   signal?: AbortSignal;
@@ -156,10 +161,10 @@ export const loadOptions: readonly OptionSpec[] = [
   ...imageOptions,
   {
     name: "remoteImages",
-    kind: "boolean",
+    kind: "hosts",
     default: false,
-    help: "fetch pictures by http(s) (not available yet)",
-    check: notYet("remoteImages"),
+    help: "fetch pictures at http(s) addresses: of any public host, or only of those named (name or name:port)",
+    check: (value) => void readHostRules(value),
   },
   { name: "onProgress", kind: "function", help: "called with 0…1 while the model loads" },
   { name: "signal", kind: "signal", help: "stops loading" },
@@ -279,6 +284,8 @@ function matches(spec: OptionSpec, value: unknown): boolean {
       return typeof value === "string" && (spec.choices ?? []).includes(value);
     case "function":
       return typeof value === "function";
+    case "hosts":
+      return typeof value === "boolean" || Array.isArray(value);
     case "signal":
       return value instanceof AbortSignal;
   }
@@ -297,6 +304,8 @@ export function expectation(spec: OptionSpec): string {
       return (spec.choices ?? []).map((choice) => `"${choice}"`).join(" or ");
     case "function":
       return "a function";
+    case "hosts":
+      return "true, false or an array of host names";
     case "signal":
       return "an AbortSignal";
   }

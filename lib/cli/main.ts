@@ -9,6 +9,7 @@ import { exitCodes, note, reportError, UsageError } from "./output";
 import { pullCommand } from "./pull";
 import { rmCommand } from "./rm";
 import { listenForSignals, stopCode } from "./signals";
+import { verifyCommand } from "./verify";
 
 const exitHelp = `
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some items failed, 130/143/129 stopped by a signal.
@@ -24,6 +25,7 @@ function makeProgram(): Command {
     .addCommand(convertCommand())
     .addCommand(pullCommand())
     .addCommand(rmCommand())
+    .addCommand(verifyCommand())
     .addCommand(demoCommand());
   for (const command of allCommands(program)) command.exitOverride().showSuggestionAfterError(true);
   return program;

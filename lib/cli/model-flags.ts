@@ -33,6 +33,8 @@ function flagOf(spec: OptionSpec): Option {
       return new Option(`--${name} <on|off>`, `${spec.help}${shown}`).argParser(readSwitch);
     case "integer":
       return new Option(`--${name} <n>`, `${spec.help}${shown}`).argParser(readInteger);
+    case "hosts":
+      return new Option(`--${name} [hosts...]`, spec.help);
     case "choice":
       return new Option(`--${name} <${spec.choices?.join("|")}>`, `${spec.help}${shown}`).choices(spec.choices ?? []);
     default:

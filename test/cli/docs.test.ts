@@ -15,6 +15,7 @@ const commands = [
   "gme convert",
   "gme pull",
   "gme rm",
+  "gme verify",
   "gme demo",
 ];
 const marker = "<!-- help -->";
