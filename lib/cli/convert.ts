@@ -1,19 +1,46 @@
 import type { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
-import { convert, type ConvertProgress, type ConvertSummary, type ConvertType, convertTypes } from "../index";
+import {
+  convert,
+  type ConvertProgress,
+  type ConvertSummary,
+  type ConvertType,
+  convertTypes,
+  type OptionSpec,
+} from "../index";
+import { addOptionFlags } from "./model-flags";
 import { print, printJson, UsageError } from "./output";
 import { stopSignal } from "./signals";
+
+/** Flags about the adapter and the way in which it was trained. */
+const adapterOptions: readonly OptionSpec[] = [
+  { name: "lora", kind: "string", placeholder: "DIR", help: "merge this LoRA adapter into the weights of a folder" },
+  {
+    name: "positions",
+    kind: "choice",
+    choices: ["sequential", "mrope"],
+    help: "the file's positions (default: mrope with --lora, else sequential; a pair's own)",
+  },
+  {
+    name: "loaderResize",
+    kind: "boolean",
+    help: "the file resizes pictures twice (default: off with --lora, else on; a pair's own)",
+  },
+];
 
 interface ConvertFlags {
   out: string;
   type?: ConvertType;
   name?: string;
+  lora?: string;
+  positions?: "sequential" | "mrope";
+  loaderResize?: boolean;
   force?: boolean;
   json?: boolean;
 }
 
 export function convertCommand(): Command {
-  return new Command("convert")
+  const command = new Command("convert")
     .description("a Hugging Face folder, or llama.cpp's decoder and mmproj files, to one GGUF file")
     .argument("<source...>", "DIR, or decoder.gguf mmproj.gguf")
     .requiredOption("-o, --out <F>", "the GGUF file to write")
@@ -23,7 +50,8 @@ export function convertCommand(): Command {
         "type of the matrices (default: f16; a pair keeps its types); the rest is f32",
       ).choices(convertTypes),
     )
-    .option("--name <T>", "the model's name in the file (default: the folder's name)")
+    .option("--name <T>", "the model's name in the file (default: the folder's name)");
+  return addOptionFlags(command, adapterOptions)
     .option("--force", "overwrite an existing file")
     .option("--json", "the summary as JSON")
     .action(runConvert);
@@ -35,8 +63,8 @@ async function runConvert(sources: string[], flags: ConvertFlags): Promise<void>
   const bar = await startBar();
   let summary: ConvertSummary;
   try {
-    const { type, name, force, out: target } = flags;
-    summary = await convert({ source, target, type, name, force, onProgress: bar.update, signal: stopSignal() });
+    const { out: target, json: _, ...options } = flags;
+    summary = await convert({ source, target, ...options, onProgress: bar.update, signal: stopSignal() });
   } finally {
     bar.stop();
   }
@@ -63,15 +91,42 @@ async function startBar(): Promise<{ update?: (progress: ConvertProgress) => voi
   };
 }
 
-function describeSummary({ file, bytes, tensors, parameters, types, unneeded, seconds }: ConvertSummary): string {
+function describeSummary({
+  file,
+  bytes,
+  tensors,
+  parameters,
+  types,
+  unneeded,
+  merged,
+  positions,
+  loaderResize,
+  seconds,
+}: ConvertSummary): string {
   const mix = Object.entries(types).map(([type, { tensors, bytes }]) => `${tensors} ${type} (${megabytes(bytes)})`);
   const lines = [
     `${file}: ${megabytes(bytes)}, ${parameters.toLocaleString("en")} parameters, ${tensors} tensors: ${mix.join(", ")}`,
     "Norms, biases and the patch embedding are f32 whatever the type.",
   ];
   if (unneeded.length > 0) lines.push(`Left out, since no embedding depends on it: ${unneeded.join(", ")}`);
+  if (merged !== undefined) {
+    lines.push(...describeMerged(merged));
+    lines.push(
+      `The file says positions ${positions}, ${loaderResize ? "two resizes" : "one resize"} of pictures; SWIFT trains with mrope and one.`,
+    );
+  }
   lines.push(`Done in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s.`);
   return `${lines.join("\n")}\n`;
+}
+
+function describeMerged({ folder, base, targets, ranks, ignored }: NonNullable<ConvertSummary["merged"]>): string[] {
+  const count = Object.values(targets).reduce((sum, n) => sum + n, 0);
+  const list = Object.entries(targets).map(([target, n]) => `${target} ${n}`);
+  const trained = base === undefined ? "" : `, trained on ${base}`;
+  const lines = [`Merged ${folder}${trained}: ${count} matrices of rank ${ranks.join(", ")}: ${list.join(", ")}`];
+  if (ignored.length > 0) lines.push(`Not merged, since no embedding depends on it: ${ignored.join(", ")}`);
+  lines.push("If this model is distributed, its name must begin with GME, as GME's card asks (--name).");
+  return lines;
 }
 
 function megabytes(bytes: number): string {

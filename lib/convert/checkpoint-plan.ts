@@ -3,6 +3,7 @@ import { GmeError, printable } from "../errors";
 import { readCheckpointConfig } from "./checkpoint-config";
 import { type ConversionPlan, parametersOf, type PlannedOutput } from "./conversion-plan";
 import { tensorType } from "./gguf-types";
+import { type AdapterPlan, planAdapter } from "./lora-merge";
 import { modelMetadata, type NumberType } from "./model-metadata";
 import { type CheckpointTensor, duplicateTensor, readCheckpointTensors, unsupportedDtype } from "./safetensors-reader";
 import { olderName, type PlannedTensor, planTensors, unneededTensors } from "./tensor-names";
@@ -15,14 +16,20 @@ const sourceTypes: ReadonlyMap<string, NumberType> = new Map([
 ]);
 
 /** Plans the single file of a Hugging Face folder, with matrices of `type`. */
-export async function planCheckpoint(folder: string, type: NumberType, name?: string): Promise<ConversionPlan> {
+export async function planCheckpoint(
+  folder: string,
+  type: NumberType,
+  name?: string,
+  lora?: string,
+): Promise<ConversionPlan> {
   const config = await readCheckpointConfig(folder);
   const planned = planTensors(config);
   const { tensors, unneeded } = sortTensors(folder, await readCheckpointTensors(folder), planned);
-  const outputs = planned.map((plan) => outputOf(plan, tensors.get(plan.source) as CheckpointTensor, type));
+  const adapter = lora === undefined ? undefined : await planAdapter(lora, planned);
+  const outputs = planned.map((plan) => outputOf(plan, tensors.get(plan.source) as CheckpointTensor, type, adapter));
   const metadata = modelMetadata(config, name ?? nameOf(folder), type, parametersOf(outputs));
   const tokenizer = await exportTokenizer(folder, config.decoder.vocabulary, config.bosTokenId);
-  return { metadata: new Map([...metadata, ...tokenizer]), outputs, unneeded };
+  return { metadata: new Map([...metadata, ...tokenizer]), outputs, unneeded, merged: adapter?.merged };
 }
 
 /** The checkpoint's tensors by their older names: every one that is needed, in its shape, and none that is unknown. */
@@ -66,10 +73,16 @@ function checkShape({ name, shape, file }: CheckpointTensor, expected: readonly 
   throw new GmeError("GME_TENSOR_SHAPE", message, { file, field, value: `[${shape}]`, expected: `[${expected}]` });
 }
 
-function outputOf(plan: PlannedTensor, tensor: CheckpointTensor, type: NumberType): PlannedOutput {
+function outputOf(
+  plan: PlannedTensor,
+  tensor: CheckpointTensor,
+  type: NumberType,
+  adapter?: AdapterPlan,
+): PlannedOutput {
   const sourceType = sourceTypes.get(tensor.dtype);
   if (sourceType === undefined) throw unsupportedDtype(tensor.file, tensor.name, tensor.dtype);
   const source = tensorType(sourceType);
+  const update = adapter?.updates.get(plan.source);
   return {
     name: plan.name,
     ne: plan.ne,
@@ -82,6 +95,7 @@ function outputOf(plan: PlannedTensor, tensor: CheckpointTensor, type: NumberTyp
       runBytes: plan.runLength * source.bytes,
       strideBytes: plan.stride * source.bytes,
     },
+    ...(update && { update: { of: update, firstRow: plan.start / plan.stride } }),
   };
 }
 

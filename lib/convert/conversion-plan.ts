@@ -1,5 +1,6 @@
 import type { TensorInfo } from "./gguf-header";
 import type { GgufMetadata, TensorType } from "./gguf-types";
+import type { LowRankUpdate, MergedAdapter } from "./lora-merge";
 
 /**
  * Where a tensor's numbers lie: `runs` pieces of `runBytes` bytes of `file`, the first at `offset`, each `strideBytes` after the one before.
@@ -17,6 +18,8 @@ export interface SourceRuns {
 /** A tensor of the target; its numbers are converted where the two types differ. */
 export interface PlannedOutput extends TensorInfo {
   readonly from: SourceRuns;
+  /** An adapter's update of the weight, and the weight's row that the first run is. */
+  readonly update?: { readonly of: LowRankUpdate; readonly firstRow: number };
 }
 
 /** All that is known before the first weight is read. */
@@ -25,6 +28,8 @@ export interface ConversionPlan {
   readonly outputs: readonly PlannedOutput[];
   /** Tensors of the source that are left out, because no vector depends on them. */
   readonly unneeded: readonly string[];
+  /** The adapter that the outputs' updates are from. */
+  readonly merged?: MergedAdapter;
 }
 
 export function parametersOf(outputs: readonly TensorInfo[]): number {

@@ -2,8 +2,9 @@ import { stat } from "node:fs/promises";
 import { abortError, badArgument, GmeError, ioError } from "../errors";
 import { planCheckpoint } from "./checkpoint-plan";
 import { type ConversionPlan, parametersOf } from "./conversion-plan";
-import { tensorBytes } from "./gguf-types";
+import { bool, tensorBytes, text } from "./gguf-types";
 import { GgufWriter } from "./gguf-writer";
+import type { MergedAdapter } from "./lora-merge";
 import { fileTypes, type NumberType } from "./model-metadata";
 import { planPair } from "./pair-plan";
 import { TensorStream } from "./tensor-stream";
@@ -30,6 +31,12 @@ export interface ConvertOptions {
   readonly type?: ConvertType;
   /** general.name; default: the folder's name, or the decoder's. */
   readonly name?: string;
+  /** A folder with a LoRA adapter (PEFT, SWIFT) for the checkpoint `source`; it is merged into the weights. */
+  readonly lora?: string;
+  /** gme.positions. Default: "mrope" with `lora`, since SWIFT trains with it, else "sequential"; for a pair what it says. */
+  readonly positions?: "sequential" | "mrope";
+  /** gme.loader_resize. Default: false with `lora`, since SWIFT resizes pictures once, else true; for a pair what it says. */
+  readonly loaderResize?: boolean;
   /** Overwrite an existing target. */
   readonly force?: boolean;
   readonly onProgress?: (progress: ConvertProgress) => void;
@@ -46,10 +53,26 @@ export interface ConvertSummary {
   readonly types: { readonly [type: string]: { readonly tensors: number; readonly bytes: number } };
   /** Tensors of the source that were left out, because no vector depends on them. */
   readonly unneeded: readonly string[];
+  /** What the file says of positions and of the first resize; the defaults where it says nothing. */
+  readonly positions: string;
+  readonly loaderResize: boolean;
+  /** With `lora`: what was merged. */
+  readonly merged?: MergedAdapter;
   readonly seconds: number;
 }
 
-const optionNames = ["source", "target", "type", "name", "force", "onProgress", "signal"];
+const optionNames = [
+  "source",
+  "target",
+  "type",
+  "name",
+  "lora",
+  "positions",
+  "loaderResize",
+  "force",
+  "onProgress",
+  "signal",
+];
 
 /**
  * Writes one GGUF file from a Hugging Face checkpoint or from llama.cpp's pair. The target appears whole or not at all.
@@ -58,9 +81,9 @@ const optionNames = ["source", "target", "type", "name", "force", "onProgress", 
  */
 export async function convert(options: ConvertOptions): Promise<ConvertSummary> {
   const start = performance.now();
-  const { source, target, type, name, force = false, onProgress, signal } = checkOptions(options);
+  const { target, force = false, onProgress, signal } = checkOptions(options);
   if (signal?.aborted) throw abortError(signal);
-  const plan = await planFor(source, type, name);
+  const plan = await planFor(options);
   const writer = await GgufWriter.create(target, plan.metadata, plan.outputs, force);
   const stream = new TensorStream(signal);
   try {
@@ -76,14 +99,35 @@ export async function convert(options: ConvertOptions): Promise<ConvertSummary> 
   }
 }
 
-async function planFor(source: ConvertOptions["source"], type?: ConvertType, name?: string): Promise<ConversionPlan> {
+async function planFor({ source, type, name, lora, ...options }: ConvertOptions): Promise<ConversionPlan> {
+  let plan: ConversionPlan;
   if (typeof source === "string") {
     await checkFolder(source);
-    return planCheckpoint(source, type ?? "f16", name);
+    plan = await planCheckpoint(source, type ?? "f16", name, lora);
+  } else {
+    if (lora !== undefined) throw adapterOnPair(lora);
+    plan = await planPair(source, type);
+    if (name !== undefined) plan.metadata.set("general.name", text(name));
   }
-  const plan = await planPair(source, type);
-  if (name !== undefined) plan.metadata.set("general.name", { type: "string", value: name });
+  setDefaults(plan, options);
   return plan;
+}
+
+/** The defaults that the file carries for the model's loader. SWIFT trains with grid positions and one resize. */
+function setDefaults(
+  { metadata, merged }: ConversionPlan,
+  options: Pick<ConvertOptions, "positions" | "loaderResize">,
+): void {
+  const positions = options.positions ?? (merged && "mrope");
+  const loaderResize = options.loaderResize ?? (merged ? false : undefined);
+  if (positions !== undefined) metadata.set("gme.positions", text(positions));
+  if (loaderResize !== undefined) metadata.set("gme.loader_resize", bool(loaderResize));
+}
+
+function adapterOnPair(lora: string): GmeError {
+  const expected = "the Hugging Face folder that the adapter was trained on as the source";
+  const message = `an adapter is merged into the weights of a checkpoint before they are split and rounded; expected ${expected}`;
+  return new GmeError("GME_OPTION_INVALID", message, { field: "options.lora", value: lora, expected });
 }
 
 async function writeTensors(
@@ -113,7 +157,7 @@ function report(onProgress: ConvertOptions["onProgress"], progress: ConvertProgr
 }
 
 function summaryOf(
-  { outputs, unneeded }: ConversionPlan,
+  { metadata, outputs, unneeded, merged }: ConversionPlan,
   file: string,
   bytes: number,
   seconds: number,
@@ -124,7 +168,10 @@ function summaryOf(
     types[type.name].tensors++;
     types[type.name].bytes += tensorBytes(type, ne);
   }
-  return { file, bytes, tensors: outputs.length, parameters: parametersOf(outputs), types, unneeded, seconds };
+  const positions = String(metadata.get("gme.positions")?.value ?? "sequential");
+  const loaderResize = metadata.get("gme.loader_resize")?.value !== false;
+  const counts = { bytes, tensors: outputs.length, parameters: parametersOf(outputs), types };
+  return { file, ...counts, unneeded, positions, loaderResize, ...(merged && { merged }), seconds };
 }
 
 function checkOptions(options: ConvertOptions): ConvertOptions {
@@ -134,11 +181,12 @@ function checkOptions(options: ConvertOptions): ConvertOptions {
     if (!optionNames.includes(name))
       throw badArgument("GME_OPTION_INVALID", `options.${name}`, `one of ${optionNames.join(", ")}`, name);
   }
-  const { source, target, type, name, force, onProgress, signal } = options;
+  const { source, target, type, name, lora, positions, loaderResize, force, onProgress, signal } = options;
   const isPair = Array.isArray(source) && source.length === 2;
+  if (lora !== undefined && !isPath(lora)) throw badArgument("GME_OPTION_INVALID", "options.lora", "a folder", lora);
   const paths = isPair ? [...source, target] : [source, target];
   paths.forEach((path, i) => {
-    if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
+    if (isPath(path)) return;
     const field = i === paths.length - 1 ? "options.target" : "options.source";
     throw badArgument(
       "GME_OPTION_INVALID",
@@ -149,8 +197,11 @@ function checkOptions(options: ConvertOptions): ConvertOptions {
   });
   if (type !== undefined && !convertTypes.includes(type))
     throw badArgument("GME_OPTION_INVALID", "options.type", convertTypes.join(", "), type);
+  if (positions !== undefined && !["sequential", "mrope"].includes(positions))
+    throw badArgument("GME_OPTION_INVALID", "options.positions", '"sequential" or "mrope"', positions);
   const checks: [string, unknown, string][] = [
     ["name", name, "string"],
+    ["loaderResize", loaderResize, "boolean"],
     ["force", force, "boolean"],
     ["onProgress", onProgress, "function"],
   ];
@@ -161,6 +212,10 @@ function checkOptions(options: ConvertOptions): ConvertOptions {
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw badArgument("GME_OPTION_INVALID", "options.signal", "an AbortSignal", signal);
   return options;
+}
+
+function isPath(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && !value.includes("\0");
 }
 
 async function checkFolder(path: string): Promise<void> {

@@ -2,6 +2,8 @@ import { type FileHandle, open } from "node:fs/promises";
 import { binding, type NativeNumberType } from "../binding";
 import { abortError, GmeError, ioError } from "../errors";
 import type { PlannedOutput, SourceRuns } from "./conversion-plan";
+import { tensorType } from "./gguf-types";
+import { LowRankFactors, type LowRankUpdate } from "./lora-merge";
 import { readExactly } from "./safetensors-reader";
 
 /** Bytes of the source that are read, converted and written at a time. */
@@ -11,6 +13,7 @@ const pieceBytes = 16 << 20;
 export class TensorStream {
   private path = "";
   private file: FileHandle | undefined;
+  private factors: LowRankFactors | undefined;
 
   constructor(private readonly signal?: AbortSignal) {}
 
@@ -22,7 +25,7 @@ export class TensorStream {
     const make = async (first: number) => {
       if (this.signal?.aborted) throw abortError(this.signal);
       const bytes = await readRuns(file, from, first, Math.min(perPiece, from.runs - first));
-      return this.convert(output, bytes);
+      return this.convert(output, bytes, first);
     };
     let ahead: Promise<Uint8Array> | undefined = make(0);
     try {
@@ -42,9 +45,14 @@ export class TensorStream {
     this.file = undefined;
   }
 
-  private async convert({ from, type }: PlannedOutput, bytes: Uint8Array): Promise<Uint8Array> {
-    if (from.type === type) return bytes;
-    const job = binding().convertNumbers(from.type.name as NativeNumberType, bytes, type.name as NativeNumberType);
+  private async convert({ from, type, update }: PlannedOutput, read: Uint8Array, first: number): Promise<Uint8Array> {
+    const factors = update && (await this.factorsOf(update.of));
+    const bytes = factors
+      ? await factors.addTo(read, from.type.name as NativeNumberType, update.firstRow + first, this.signal)
+      : read;
+    const source = factors ? tensorType("f32") : from.type;
+    if (source === type) return bytes;
+    const job = binding().convertNumbers(source.name as NativeNumberType, bytes, type.name as NativeNumberType);
     const abort = () => job.abort();
     this.signal?.addEventListener("abort", abort, { once: true });
     try {
@@ -54,6 +62,12 @@ export class TensorStream {
     } finally {
       this.signal?.removeEventListener("abort", abort);
     }
+  }
+
+  /** Of the last update alone: the tower's q, k and v share one. */
+  private async factorsOf(update: LowRankUpdate): Promise<LowRankFactors> {
+    if (this.factors?.update !== update) this.factors = await LowRankFactors.read(update, this.signal);
+    return this.factors;
   }
 
   private async open(path: string): Promise<FileHandle> {
