@@ -236,6 +236,30 @@ t.test("a weight of several pieces gets each row's own update", async (t) => {
   t.equal(wrong, 0);
 });
 
+t.test("the addon takes whole rows and factors that fit them, and nothing else", async (t) => {
+  const update = { columns: 3, rank: 2, scale: 1, a: new Uint8Array(24), b: new Uint8Array(16) };
+  const add = (type: string, rows: unknown, change: object = {}) =>
+    binding().addLowRank(type as "f32", rows as Uint8Array, { ...update, ...change }).promise;
+  t.equal((await add("f32", new Uint8Array(24))).length, 24);
+  t.equal((await add("bf16", new Uint8Array(12))).length, 24);
+  const wrong: [string, unknown, object?][] = [
+    ["q8_0", new Uint8Array(24)],
+    ["f32", new Uint8Array(20)],
+    ["f32", new Uint8Array(0)],
+    ["f32", "rows"],
+    ["f32", new Uint8Array(24), { rank: 0 }],
+    ["f32", new Uint8Array(24), { columns: 2.5 }],
+    ["f32", new Uint8Array(24), { scale: "1" }],
+    ["f32", new Uint8Array(24), { a: new Uint8Array(20) }],
+    ["f32", new Uint8Array(24), { b: new Uint8Array(24) }],
+    ["f32", new Uint8Array(24), { b: undefined }],
+  ];
+  for (const [type, rows, change] of wrong) {
+    const title = `${type} ${String(rows).length} ${JSON.stringify(Object.keys(change ?? {}))}`;
+    await t.rejects(async () => add(type, rows, change), { code: /^GME_(INPUT|OPTION)_INVALID$/ }, title);
+  }
+});
+
 t.test("gme convert --lora merges, says what, and names the rule for names", async (t) => {
   const out = join(folder, "cli.gguf");
   const flags = ["convert", source, "--lora", fixture("more", "lora-tiny-a-new"), "-o", out, "--force"];
