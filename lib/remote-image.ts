@@ -2,7 +2,8 @@ import { lookup } from "node:dns/promises";
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP, type LookupFunction, type Socket } from "node:net";
-import { badArgument, GmeError, abortError } from "./errors";
+import { abortError, badArgument, GmeError } from "./errors";
+import { type OptionSpec, readOptions } from "./options";
 import { isPublicAddress } from "./remote-address";
 import {
   addressOfHost,
@@ -53,16 +54,23 @@ export interface FetchImageOptions {
   signal?: AbortSignal;
 }
 
+const fetchOptions: readonly OptionSpec[] = [
+  { name: "hosts", kind: "hosts", help: "only these hosts, each with or without a port", check: checkList },
+  { name: "signal", kind: "signal", help: "stops the fetch" },
+];
+
+function checkList(value: unknown): void {
+  if (!Array.isArray(value)) throw badArgument("GME_OPTION_INVALID", "options.hosts", "an array of host names", value);
+}
+
 /**
  * The bytes of a picture at an http(s) address, under the same guard as the option `remoteImages`. They are not looked at.
  * Rejects with GME_URL_REFUSED, GME_URL_FETCH_FAILED, GME_IMAGE_TOO_LARGE or GME_ABORTED.
  */
-export async function fetchImage(address: string | URL, options: FetchImageOptions = {}): Promise<Uint8Array> {
-  const { hosts = true, signal } = options;
+export async function fetchImage(address: string | URL, options?: FetchImageOptions): Promise<Uint8Array> {
+  const { hosts = true, signal } = readOptions<FetchImageOptions>(fetchOptions, options);
   if (!(address instanceof URL) && (typeof address !== "string" || !URL.canParse(address)))
     throw badArgument("GME_INPUT_INVALID", "address", "an http(s) address", address);
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw badArgument("GME_OPTION_INVALID", "options.signal", "an AbortSignal", signal);
   const policy = remotePolicy(hosts, "options.hosts") as RemotePolicy;
   return fetchRemoteImage(new URL(address), policy, { field: "address", signal });
 }

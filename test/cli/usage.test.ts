@@ -16,6 +16,7 @@ t.test("help and --version load no native addon, neither ours nor sharp's", asyn
     ["convert"],
     ["pull"],
     ["rm"],
+    ["verify"],
     ["demo"],
   ];
   const runs = await Promise.all([

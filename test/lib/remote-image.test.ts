@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { DecodeAhead } from "../../lib/decode-ahead";
@@ -13,6 +14,9 @@ import { type RunningServer, serve, testPolicy } from "../helpers/remote-servers
 
 const picture = readFileSync(imageFixture("one-pixel.png"));
 const decode = { orientation: "exif" as const, maxImagePixels: 64e6 };
+
+/** Where a canary listens; macOS has but one loopback address, and no connection to another can reach it. */
+const elsewhere = process.platform === "darwin" ? "127.0.0.1" : "127.0.0.2";
 
 const sendPicture: RequestListener = (_request, response) => response.end(picture);
 
@@ -230,7 +234,7 @@ t.test("a list is checked, and copied", async (t) => {
 
 t.test("S20: every address of a name is checked and a checked one is dialled", async (t) => {
   const server = await served(t, sendPicture);
-  const canary = await served(t, sendPicture, "127.0.0.2");
+  const canary = await served(t, sendPicture, elsewhere);
   const address = `http://pictures.example:${server.port}/`;
   const canaryAddress = `http://pictures.example:${canary.port}/`;
   const answers = (...lists: string[][]) => {
@@ -258,7 +262,7 @@ t.test("S20: every address of a name is checked and a checked one is dialled", a
 });
 
 t.test("S19: each redirect is checked like the address itself", async (t) => {
-  const canary = await served(t, sendPicture, "127.0.0.2");
+  const canary = await served(t, sendPicture, elsewhere);
   const server = await served(t, (request, response) => {
     const to = decodeURIComponent((request.url ?? "").slice(1));
     if (to === "picture") return void response.end(picture);
@@ -405,6 +409,20 @@ t.test("a connection that does not come up is given up, and a closed port is sai
   );
 });
 
+t.test("a handshake that does not end is given up, and the next checked address is tried", async (t) => {
+  const silent = createServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const policy = testPolicy({ connectMs: 200, totalMs: 5_000 });
+  const error = await rejectsWith(t, () => get(`https://a.example:${port}/`, policy), "GME_URL_FETCH_FAILED");
+  t.match([error.message, error.errno], [/no connection after 0\.2 s/, "ETIMEDOUT"]);
+  const server = await served(t, sendPicture);
+  const addresses = ["127.0.0.3", "127.0.0.1"].map((address) => ({ address, family: 4 }));
+  const two = testPolicy({ resolve: async () => addresses, isAllowedAddress: (address) => address.startsWith("127.") });
+  t.ok(await get(`http://a.example:${server.port}/`, two), "nothing listens at the first");
+});
+
 t.test("an AbortSignal stops a fetch, before and in the middle", async (t) => {
   let asked: () => void = () => undefined;
   const wasAsked = new Promise<void>((resolve) => {
@@ -475,6 +493,7 @@ t.test("fetchImage is the guard for a caller's own use", async (t) => {
   await rejectsWith(t, () => fetchImage("http://b.example/", { hosts: ["a.example"] }), "GME_URL_REFUSED");
   await rejectsWith(t, () => fetchImage("a.png"), "GME_INPUT_INVALID");
   await rejectsWith(t, () => fetchImage("http://a.example/", { hosts: ["*"] }), "GME_OPTION_INVALID");
-  await rejectsWith(t, () => fetchImage("http://a.example/", { signal: 3 as never }), "GME_OPTION_INVALID");
+  for (const options of [{ host: ["a.example"] }, { signal: 3 }, { hosts: "a.example" }, { hosts: false }, 3])
+    await rejectsWith(t, () => fetchImage("http://a.example/", options as never), "GME_OPTION_INVALID");
   t.equal(server.connections, 0);
 });
