@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortError, ioError } from "../errors";
 
@@ -44,7 +44,10 @@ export class FileLock {
     let hasWaited = false;
     for (;;) {
       if (signal?.aborted) throw abortError(signal);
-      if (await create(path, holder)) return new FileLock(path, holder);
+      if (await create(path, holder)) {
+        await removeDrafts(path);
+        return new FileLock(path, holder);
+      }
       const other = await readHolder(path);
       if (other !== undefined && (await isStale(path, other))) {
         await remove(path, other);
@@ -76,11 +79,23 @@ async function create(path: string, holder: LockHolder): Promise<boolean> {
     await link(draft, path);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" || (code === "ENOENT" && (await isFolder(dirname(path))))) return false;
     throw ioError(error, path);
   } finally {
     await rm(draft, { force: true });
   }
+}
+
+/** What processes left that were killed while they made or removed a lock. One that is at it loses its draft and makes another. */
+async function removeDrafts(path: string): Promise<void> {
+  const folder = dirname(path);
+  for (const name of await readdir(folder).catch(() => [] as string[]))
+    if (name.startsWith(`${basename(path)}.`)) await rm(join(folder, name), { force: true });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() === true;
 }
 
 /** Removes the lock if it is still this holder's: renamed first, so that two processes cannot both remove. */

@@ -13,7 +13,7 @@ import {
   symlink,
   writeFile,
 } from "node:fs/promises";
-import { dirname, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { abortError, GmeError, ioError, printable } from "../errors";
 import type { Digest } from "./hub-api";
 import { checkRemotePath } from "./remote-names";
@@ -67,8 +67,10 @@ export class HubCache {
     await this.makeFolder(dirname(target));
     const goal = relative(dirname(target), this.blobPath(digest));
     if ((await readlink(target).catch(() => undefined)) === goal) return target;
-    const draft = join(dirname(target), `.${randomUUID()}`);
+    // Whoever links this file holds the lock of its digest: a draft that is there was left by a process that was killed.
+    const draft = join(dirname(target), `.${basename(target)}.gme-draft`);
     try {
+      await rm(draft, { force: true });
       await symlink(goal, draft).catch(async () => {
         // A file system without links: another name for the same bytes, else a copy of them.
         await link(this.blobPath(digest), draft).catch(() => copyFile(this.blobPath(digest), draft));
@@ -86,8 +88,9 @@ export class HubCache {
     if (revision === commit) return;
     const file = join(this.folder, "refs", ...checkRemotePath(revision, "revision").split("/"));
     await this.makeFolder(dirname(file));
-    const draft = join(dirname(file), `.${randomUUID()}`);
+    const draft = join(this.root, ".locks", this.name, `ref.${randomUUID()}`);
     try {
+      await mkdir(dirname(draft), { recursive: true });
       await writeFile(draft, commit, { flag: "wx" });
       await rename(draft, file);
     } catch (error) {

@@ -89,6 +89,7 @@ class Pull {
       onWait: (holder) => this.noteWait(holder),
     });
     try {
+      await this.clearParts();
       const before = await readModel(name).catch(() => undefined);
       if (before !== undefined && before.repository !== repository) {
         const message = `the store has a model ${name} from ${before.repository}: choose another name`;
@@ -156,7 +157,6 @@ class Pull {
     await this.download(weights, [{ folder: storeFolder(), bytes: converted }]);
     const { name, repository } = this.request;
     const file = `${name}-${type}.gguf`;
-    await this.clearParts();
     await mkdir(modelFolder(name), { recursive: true });
     const { bytes } = await convert({
       source: folder,
@@ -277,11 +277,11 @@ class Pull {
     };
   }
 
-  /** Conversions that were killed leave a hidden unfinished file; the lock says that nobody is at it. */
+  /** Pulls that were killed leave unfinished files; the lock says that nobody is at them. */
   private async clearParts(): Promise<void> {
     const folder = modelFolder(this.request.name);
     for (const name of await readdir(folder).catch(() => [] as string[])) {
-      if (/^\..*\.part$/.test(name)) await rm(join(folder, name), { force: true });
+      if (/^\..*\.part$|^model\.json\./.test(name)) await rm(join(folder, name), { force: true });
     }
   }
 

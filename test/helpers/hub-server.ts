@@ -127,6 +127,7 @@ export class HubServer {
     }
     const body = content.subarray(from);
     const headers: Record<string, string> = { etag, "content-length": String(body.length), "accept-ranges": "bytes" };
+    if (where === "hub") headers["x-repo-commit"] = this.commit;
     if (from > 0) headers["content-range"] = `bytes ${from}-${content.length - 1}/${content.length}`;
     response.writeHead(from > 0 ? 206 : 200, { ...headers, ...changes.headers });
     await this.send(response, method === "HEAD" ? Buffer.alloc(0) : body, changes.breakAfter);

@@ -1,4 +1,5 @@
 // Whatever the other side does, a pull ends in the right file or in a typed error, and the next one goes on from there.
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -311,6 +312,27 @@ t.test("a disk without room is GME_DISK_FULL before the weights are asked for", 
   t.match(error.message, /are needed, .* are free/);
   t.same(ranges(hub), []);
   await endsRight(t, place, hub, "with room");
+});
+
+t.test("a disk that fills up on the way is GME_DISK_FULL, and the next pull goes on", async (t) => {
+  const place = freshStore();
+  const small = join(place.hub, "..", "small");
+  mkdirSync(small, { recursive: true });
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", small]).status !== 0)
+    return t.pass("a full disk", { skip: "a small disk can be mounted by root on Linux only" });
+  try {
+    process.env.HF_HUB_CACHE = small;
+    const hub = await checkpointHub();
+    const measureSpace = async () => undefined; // a system that does not say what is free
+    await rejectsWith(t, () => pullFrom(hub, {}, { measureSpace }), "GME_DISK_FULL");
+    await rejectsWith(t, () => pullFrom(hub), "GME_DISK_FULL", "and where the system says it, at once");
+    spawnSync("mount", ["-o", "remount,size=16m", small]);
+    hub.take();
+    await endsRight(t, { ...place, hub: small }, hub, "with more room");
+    t.match(ranges(hub), [/^bytes=[1-9]/]);
+  } finally {
+    spawnSync("umount", ["-l", small]);
+  }
 });
 
 t.test("names that would lead out of the cache are refused, wherever the hub says them", async (t) => {
