@@ -128,7 +128,9 @@ async function listStore(json: boolean): Promise<void> {
   const models = await listModels();
   if (json) return printJson({ models, known: knownModels.map((known) => ({ ...known, types: convertTypes })) });
   const lines = models.map(({ name, isDefault, isPresent, type, bytes, repository, commit }) => {
-    const marks = [isDefault && "default", !isPresent && `missing: gme pull ${name}`].filter(Boolean).join(", ");
+    const marks = [isDefault && "default", !isPresent && "its file has gone or has changed: pull it again"]
+      .filter(Boolean)
+      .join(", ");
     return `${name}\t${type ?? "as pulled"}\t${gigabytes(bytes)}\t${repository}@${commit.slice(0, 12)}${marks && `\t${marks}`}`;
   });
   if (models.length === 0) note("The store is empty.");

@@ -199,7 +199,11 @@ export function downloadFailed(message: string, details: ConstructorParameters<t
 
 /** Address without what may be secret: signed links carry their signature behind the question mark. */
 export function place(url: URL): string {
-  return printable(`${url.host}${decodeURI(url.pathname)}`);
+  try {
+    return printable(`${url.host}${decodeURI(url.pathname)}`);
+  } catch {
+    return printable(`${url.host}${url.pathname}`);
+  }
 }
 
 async function makeDispatcher(idleMs: number): Promise<Dispatcher> {

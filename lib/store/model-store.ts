@@ -60,7 +60,7 @@ export async function readModel(name: string): Promise<StoredModel | undefined> 
   try {
     return checkRecord(JSON.parse(text), name);
   } catch (cause) {
-    const message = `${printable(path)}: the record is damaged; gme pull ${printable(name)} makes it anew`;
+    const message = `${printable(path)}: the record is damaged; gme pull makes it anew`;
     throw new GmeError("GME_MODEL_NOT_FOUND", message, { file: path, cause });
   }
 }
@@ -148,8 +148,20 @@ export async function findModel(name: string): Promise<StoredModel> {
   const model = await readModel(name);
   if (model === undefined) throw unknownModel(name);
   if (await isWhole(model)) return model;
-  const message = `the model ${name} is in the store, but its file ${printable(model.file)} has gone or has changed: gme pull ${name}`;
-  throw new GmeError("GME_MODEL_NOT_FOUND", message, { file: model.file, value: name, expected: `gme pull ${name}` });
+  const expected = pullCommandOf(model);
+  const message = `the model ${name} is in the store, but its file ${printable(model.file)} has gone or has changed: ${expected}`;
+  throw new GmeError("GME_MODEL_NOT_FOUND", message, { file: model.file, value: name, expected });
+}
+
+/** The command that brings the model as it was brought. */
+function pullCommandOf({ name, repository, revision, type, sources }: StoredModel): string {
+  const words = ["gme pull", knownModel(name) === undefined ? repository : name];
+  const weights = sources.find(({ path }) => path.endsWith(".gguf"));
+  if (weights !== undefined) words[1] += `:${weights.path}`;
+  if (knownModel(name) === undefined) words.push(`--name ${name}`);
+  if (type !== undefined && type !== "f16") words.push(`--type ${type}`);
+  if (revision !== "main") words.push(`--revision ${revision}`);
+  return words.map(printable).join(" ");
 }
 
 export function unknownModel(name: string): GmeError {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { convert, defaultModel, listModels, load, removeModel, setDefaultModel } from "../../lib/index";
@@ -65,6 +65,17 @@ t.test("what is there is neither downloaded nor converted again", async (t) => {
   t.equal(other.type, "f32");
   t.notOk(existsSync(first.file), "one file per name");
   t.equal((await listModels()).length, 1);
+});
+
+t.test("a known model has its short name, however its repository is written", async (t) => {
+  freshStore();
+  const known = "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct";
+  const { files } = await checkpointHub();
+  const hub = await HubServer.start(known, files);
+  const model = await pullFrom(hub, { model: "gme-2b" });
+  t.match(model, { name: "gme-2b", repository: known, licence: "Apache-2.0", isNew: true });
+  t.match(await pullFrom(hub, { model: known.toLowerCase() }), { name: "gme-2b", isNew: false });
+  await (await load("gme-2b", { threads: 1 })).close();
 });
 
 t.test("shards are those that the index names", async (t) => {
@@ -162,9 +173,12 @@ t.test("a name that is not in the store says which command brings it", async (t)
   t.equal((await rejectsWith(t, () => load("missing.gguf"), "GME_IO_ERROR")).errno, "ENOENT");
   const hub = await checkpointHub();
   const { file } = await pullFrom(hub);
-  const { truncateSync } = await import("node:fs");
   truncateSync(file, 1000);
-  t.match((await rejectsWith(t, () => load("tiny-a"), "GME_MODEL_NOT_FOUND")).message, "has changed");
+  const changed = await rejectsWith(t, () => load("tiny-a"), "GME_MODEL_NOT_FOUND");
+  t.match(changed.message, "has changed: gme pull someone/tiny-a --name tiny-a");
+  writeFileSync(join(file, "..", "model.json"), "{");
+  t.match((await rejectsWith(t, () => load("tiny-a"), "GME_MODEL_NOT_FOUND")).message, "the record is damaged");
+  t.same(await listModels(), []);
   t.equal((await pullFrom(hub)).isNew, true, "pulling again makes it whole");
   t.equal((await embedOnce("tiny-a")).length > 0, true);
 });
