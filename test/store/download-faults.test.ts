@@ -424,6 +424,22 @@ t.test("the token goes to the hub alone, and into no message", async (t) => {
   delete process.env.HF_TOKEN;
 });
 
+t.test("a redirect to another path of the hub is followed with the token", async (t) => {
+  const place = freshStore();
+  const hub = await checkpointHub();
+  process.env.HF_TOKEN = "hf_token";
+  hub.intercept = ({ path, before, response }) => {
+    if (!path.endsWith("/config.json") || before % 2 === 1) return false;
+    response.writeHead(307, { location: `${path}?from=cache` }).end();
+    return true;
+  };
+  await endsRight(t, place, hub, "relative redirect");
+  const seen = hub.take().filter(({ path }) => path.endsWith("/config.json"));
+  t.equal(seen.length, 4);
+  t.ok(seen.every(({ authorization }) => authorization === "Bearer hf_token"));
+  delete process.env.HF_TOKEN;
+});
+
 t.test("redirects: signatures stay out of messages, no other scheme, no circles", async (t) => {
   freshStore();
   const hub = await checkpointHub();
