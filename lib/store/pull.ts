@@ -15,7 +15,7 @@ import { HubCache } from "./hub-cache";
 import { downloadFailed, HubClient, type NetworkSettings } from "./hub-http";
 import { checkpointFiles } from "./known-models";
 import { modelFolder, readModel, type StoredModel, writeModel } from "./model-store";
-import { type PullOptions, type PullRequest, readPullOptions } from "./pull-request";
+import { type PullOptions, type PullProgress, type PullRequest, readPullOptions } from "./pull-request";
 import { checkRemotePath } from "./remote-names";
 import { hubFolder, storeFolder } from "./store-folders";
 
@@ -57,7 +57,7 @@ export async function pull(options: PullOptions, settings: PullSettings = {}): P
     return await new Pull(request, options, settings, hub, stop).run();
   } catch (error) {
     if (options.signal?.aborted) throw abortError(options.signal);
-    throw GmeError.from(error, "GME_DOWNLOAD_FAILED");
+    throw GmeError.from(error, "GME_INTERNAL");
   } finally {
     options.signal?.removeEventListener("abort", onAbort);
     await hub.close();
@@ -165,7 +165,7 @@ class Pull {
       name: repository.slice(repository.indexOf("/") + 1),
       force: true,
       signal: this.signal,
-      onProgress: ({ done, total }) => this.options.onProgress?.({ step: "convert", done, total }),
+      onProgress: ({ done, total }) => this.report({ step: "convert", done, total }),
     });
     return { ...this.recordOf(source), file: join(modelFolder(name), file), bytes, type };
   }
@@ -220,7 +220,7 @@ class Pull {
       const onBytes = (bytes: number) => {
         this.here.set(file.path, bytes);
         const done = [...this.here.values()].reduce((sum, bytes) => sum + bytes, 0);
-        this.options.onProgress?.({ step: "download", done, total });
+        this.report({ step: "download", done, total });
       };
       await this.downloadOne(file, onBytes);
     });
@@ -290,6 +290,15 @@ class Pull {
     const folder = modelFolder(name);
     for (const entry of await readdir(folder)) {
       if (entry.endsWith(".gguf") && join(folder, entry) !== file) await rm(join(folder, entry), { force: true });
+    }
+  }
+
+  /** An error of the caller's function stops the pull and is the caller's to see. */
+  private report(progress: PullProgress): void {
+    try {
+      this.options.onProgress?.(progress);
+    } catch (error) {
+      throw GmeError.from(error, "GME_OPTION_INVALID");
     }
   }
 

@@ -183,6 +183,19 @@ t.test("a name that is not in the store says which command brings it", async (t)
   t.equal((await embedOnce("tiny-a")).length > 0, true);
 });
 
+t.test("an error of the caller's progress function ends the pull, and the next one goes on", async (t) => {
+  const place = freshStore();
+  const hub = await checkpointHub();
+  for (const wanted of ["download", "convert"]) {
+    const onProgress = ({ step }: { step: string }) => {
+      if (step === wanted) throw new Error("mine");
+    };
+    t.equal((await rejectsWith(t, () => pullFrom(hub, { onProgress }), "GME_OPTION_INVALID")).message, "mine");
+  }
+  await pullFrom(hub);
+  t.same(cacheProblems(place, hub), []);
+});
+
 t.test("a name belongs to one repository, and the known names to theirs", async (t) => {
   freshStore();
   const hub = await checkpointHub();
