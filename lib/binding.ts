@@ -114,6 +114,13 @@ export interface NativeBinding {
   planImage(width: number, height: number, options: NativePlanOptions): NativeImagePlan;
   preprocessImage(image: NativeImage, options: NativePlanOptions): NativeJob<NativePixels>;
   convertNumbers(from: NativeNumberType, source: Uint8Array, to: NativeNumberType): NativeJob<Uint8Array>;
+  /** Whole rows of `columns` numbers to any tensor type; the bytes do not depend on `threads`. */
+  quantizeRows(
+    from: NativeNumberType,
+    rows: Uint8Array,
+    to: string,
+    options: { columns: number; threads: number },
+  ): NativeJob<Uint8Array>;
   /** rows + scale * b·a, as f32 bytes; the rows are whole rows of a weight. */
   addLowRank(type: NativeNumberType, rows: Uint8Array, update: NativeLowRank): NativeJob<Uint8Array>;
   readonly version: { ggml: string; engine: string };

@@ -1,6 +1,6 @@
 // Makes a GGUF model of random weights, for tests and measurements that need a size but no meaning. The same seed gives the same bytes.
 //
-//   npx tsx scripts/make-model.ts --shape tiny|tiny-full-vocab|2b|7b [--type f16|f32|bf16] [--seed N] [--force] --out F
+//   npx tsx scripts/make-model.ts --shape tiny|tiny-full-vocab|2b|7b [--type f16|q8_0|q4_0|…] [--seed N] [--force] --out F
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { binding } from "../lib/binding";
@@ -11,6 +11,7 @@ import { GgufWriter } from "../lib/convert/gguf-writer";
 import { fileTypes, modelMetadata, type NumberType } from "../lib/convert/model-metadata";
 import { type PlannedTensor, planTensors } from "../lib/convert/tensor-names";
 import { exportTokenizer } from "../lib/convert/tokenizer-export";
+import { chooseType, countLayers, wantedTypes } from "../lib/convert/type-choice";
 
 const fixtures = join(__dirname, "..", "test", "fixtures");
 const fullTokenizer = join(fixtures, "tokenizer");
@@ -35,6 +36,7 @@ function shape(
     decoder: { ...decoder, context: 32_768, rmsEpsilon: 1e-6, ropeTheta: 1e6 },
     vision: { ...vision, imageMean, imageStd },
     imageTokens: { min: 256, max: 1280 },
+    isTied: true,
   };
 }
 
@@ -58,7 +60,7 @@ function randomSource(seed: number): () => number {
 }
 
 // Drawing billions of normals would take minutes: pieces are copied from a pool, from another place each time.
-// Its length is prime, so that no two rows of a matrix come out alike.
+// Its length is prime, so that no two rows of a matrix come out alike. Quantised pools hold its whole blocks.
 const poolLength = 1_048_573;
 const pieceBytes = 8 << 20;
 
@@ -80,7 +82,7 @@ class WeightPools {
     for (let left = tensorBytes(type, tensor.ne); left > 0; ) {
       const piece = Buffer.allocUnsafe(Math.min(left, pieceBytes));
       for (let at = 0; at < piece.length; ) {
-        const start = Math.floor(this.random() * poolLength) * type.bytes;
+        const start = Math.floor(this.random() * Math.floor(poolLength / type.block)) * type.bytes;
         at += pool.copy(piece, at, start, Math.min(pool.length, start + piece.length - at));
       }
       yield piece;
@@ -92,9 +94,13 @@ class WeightPools {
     const key = `${type.name} ${mean} ${std}`;
     let pool = this.pools.get(key);
     if (pool === undefined) {
-      const scaled = Buffer.from(this.normals.map((value) => mean + std * value).buffer);
+      const whole = this.normals.subarray(0, poolLength - (poolLength % type.block));
+      const scaled = Buffer.from(whole.map((value) => mean + std * value).buffer);
+      const columns = type.block;
       const bytes =
-        type.name === "f32" ? scaled : await binding().convertNumbers("f32", scaled, type.name as NumberType).promise;
+        type.name === "f32"
+          ? scaled
+          : await binding().quantizeRows("f32", scaled, type.name, { columns, threads: 1 }).promise;
       pool = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       this.pools.set(key, pool);
     }
@@ -118,12 +124,15 @@ async function makeModel(
   force: boolean,
 ): Promise<void> {
   const config = shapes[shapeName];
-  const tensors = planTensors(config).map((plan) => ({
-    plan,
-    name: plan.name,
-    ne: plan.ne,
-    type: tensorType(plan.kind === "matrix" ? typeName : "f32"),
-  }));
+  const planned = planTensors(config);
+  const layers = countLayers(planned.map(({ name }) => name));
+  const wanted = wantedTypes(typeName);
+  const tensors = planned.map((plan) => {
+    const { name, ne } = plan;
+    const chosen =
+      plan.kind === "matrix" && chooseType({ name, columns: ne[0], own: tensorType("f32") }, wanted, layers);
+    return { plan, name, ne, type: chosen ? chosen.type : tensorType("f32") };
+  });
   const parameters = parametersOf(tensors);
   const keys = modelMetadata(config, `random-${shapeName}`, typeName, parameters);
   const tokenizer = await exportTokenizer(config.tokenizer, config.decoder.vocabulary);

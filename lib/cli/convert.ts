@@ -31,6 +31,8 @@ const adapterOptions: readonly OptionSpec[] = [
 interface ConvertFlags {
   out: string;
   type?: ConvertType;
+  visionType?: ConvertType;
+  split?: boolean;
   name?: string;
   lora?: string;
   positions?: "sequential" | "mrope";
@@ -41,15 +43,24 @@ interface ConvertFlags {
 
 export function convertCommand(): Command {
   const command = new Command("convert")
-    .description("a Hugging Face folder, or llama.cpp's decoder and mmproj files, to one GGUF file")
-    .argument("<source...>", "DIR, or decoder.gguf mmproj.gguf")
+    .description(
+      "a Hugging Face folder, a GGUF file, or llama.cpp's decoder and mmproj files, to one GGUF file or a pair",
+    )
+    .argument("<source...>", "DIR, or one.gguf, or decoder.gguf mmproj.gguf")
     .requiredOption("-o, --out <F>", "the GGUF file to write")
     .addOption(
       new Option(
         "--type <type>",
-        "type of the matrices (default: f16; a pair keeps its types); the rest is f32",
+        "type of the matrices (default: f16; GGUF files keep theirs); the rest is f32",
       ).choices(convertTypes),
     )
+    .addOption(
+      new Option(
+        "--vision-type <type>",
+        "type of the vision tower's matrices (default: the type; q8_0 beside quantised ones)",
+      ).choices(convertTypes),
+    )
+    .option("--split", "write llama.cpp's two files: F, and the tower as mmproj-F beside it")
     .option("--name <T>", "the model's name in the file (default: the folder's name)");
   return addOptionFlags(command, adapterOptions)
     .option("--force", "overwrite an existing file")
@@ -58,7 +69,7 @@ export function convertCommand(): Command {
 }
 
 async function runConvert(sources: string[], flags: ConvertFlags): Promise<void> {
-  if (sources.length > 2) throw new UsageError("give one folder, or the two files of a pair");
+  if (sources.length > 2) throw new UsageError("give one folder, one file, or the two files of a pair");
   const source = sources.length === 2 ? ([sources[0], sources[1]] as const) : sources[0];
   const bar = await startBar();
   let summary: ConvertSummary;
@@ -93,10 +104,12 @@ async function startBar(): Promise<{ update?: (progress: ConvertProgress) => voi
 
 function describeSummary({
   file,
+  visionFile,
   bytes,
   tensors,
   parameters,
   types,
+  fellBack,
   unneeded,
   merged,
   positions,
@@ -105,9 +118,11 @@ function describeSummary({
 }: ConvertSummary): string {
   const mix = Object.entries(types).map(([type, { tensors, bytes }]) => `${tensors} ${type} (${megabytes(bytes)})`);
   const lines = [
-    `${file}: ${megabytes(bytes)}, ${parameters.toLocaleString("en")} parameters, ${tensors} tensors: ${mix.join(", ")}`,
+    `${file}${visionFile === undefined ? "" : ` and ${visionFile}`}: ${megabytes(bytes)}, ${parameters.toLocaleString("en")} parameters, ${tensors} tensors: ${mix.join(", ")}`,
     "Norms, biases and the patch embedding are f32 whatever the type.",
   ];
+  for (const { from, to, tensors } of fellBack)
+    lines.push(`${tensors} matrices are ${to}, since their rows are no whole blocks of ${from}.`);
   if (unneeded.length > 0) lines.push(`Left out, since no embedding depends on it: ${unneeded.join(", ")}`);
   if (merged !== undefined) {
     lines.push(...describeMerged(merged));

@@ -30,6 +30,8 @@ export interface VisionSizes {
 export interface CheckpointConfig {
   readonly decoder: DecoderSizes;
   readonly vision: VisionSizes;
+  /** The token embeddings are the language head, too. */
+  readonly isTied: boolean;
   /** Image tokens per picture. */
   readonly imageTokens: { readonly min: number; readonly max: number };
   /** The token that begins a text; GGUF readers expect one, GME uses none. */
@@ -64,6 +66,7 @@ export async function readCheckpointConfig(folder: string): Promise<CheckpointCo
       imageMean: preprocessor.triple("image_mean", clipMean),
       imageStd: preprocessor.triple("image_std", clipStd),
     },
+    isTied: text.find("tie_word_embeddings") === true,
     imageTokens: readImageTokens(preprocessor),
     bosTokenId: await readBosTokenId(folder, text),
   };

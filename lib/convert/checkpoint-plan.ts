@@ -2,31 +2,49 @@ import { basename, resolve } from "node:path";
 import { GmeError, printable } from "../errors";
 import { readCheckpointConfig } from "./checkpoint-config";
 import { type ConversionPlan, parametersOf, type PlannedOutput } from "./conversion-plan";
-import { tensorType } from "./gguf-types";
+import { type TensorType, tensorType } from "./gguf-types";
 import { type AdapterPlan, planAdapter } from "./lora-merge";
-import { modelMetadata, type NumberType } from "./model-metadata";
+import { modelMetadata } from "./model-metadata";
 import { type CheckpointTensor, duplicateTensor, readCheckpointTensors, unsupportedDtype } from "./safetensors-reader";
-import { olderName, type PlannedTensor, planTensors, unneededTensors } from "./tensor-names";
+import { headTensor, olderName, type PlannedTensor, planTensors, unneededTensors } from "./tensor-names";
 import { exportTokenizer } from "./tokenizer-export";
+import { type ChosenType, chooseType, countLayers, type WantedTypes, wantedTypes } from "./type-choice";
 
-const sourceTypes: ReadonlyMap<string, NumberType> = new Map([
+const sourceTypes: ReadonlyMap<string, string> = new Map([
   ["F32", "f32"],
   ["F16", "f16"],
   ["BF16", "bf16"],
 ]);
 
-/** Plans the single file of a Hugging Face folder, with matrices of `type`. */
-export async function planCheckpoint(
-  folder: string,
-  type: NumberType,
-  name?: string,
-  lora?: string,
-): Promise<ConversionPlan> {
+export interface CheckpointOptions {
+  /** Types of the matrices; f16 where nothing else is wanted. */
+  readonly wanted: WantedTypes;
+  readonly name?: string;
+  readonly lora?: string;
+  /** Keep a language head that is not the token embeddings, as llama.cpp's files do. */
+  readonly withHead?: boolean;
+}
+
+/** Plans the single file of a Hugging Face folder. */
+export async function planCheckpoint(folder: string, options: CheckpointOptions): Promise<ConversionPlan> {
+  const { name, lora, withHead = false } = options;
+  const type = options.wanted.type ?? "f16";
+  const wanted = wantedTypes(type, options.wanted.visionType);
   const config = await readCheckpointConfig(folder);
-  const planned = planTensors(config);
-  const { tensors, unneeded } = sortTensors(folder, await readCheckpointTensors(folder), planned);
+  const found = await readCheckpointTensors(folder);
+  const hasHead = withHead && !config.isTied && [...found.keys()].some((key) => olderName(key) === "lm_head.weight");
+  const planned = [...planTensors(config), ...(hasHead ? [headTensor(config)] : [])];
+  const { tensors, unneeded } = sortTensors(folder, found, planned);
   const adapter = lora === undefined ? undefined : await planAdapter(lora, planned);
-  const outputs = planned.map((plan) => outputOf(plan, tensors.get(plan.source) as CheckpointTensor, type, adapter));
+  const layers = countLayers(planned.map((plan) => plan.name));
+  const outputs = planned.map((plan) => {
+    const tensor = tensors.get(plan.source) as CheckpointTensor;
+    const source = sourceTypes.get(tensor.dtype);
+    if (source === undefined) throw unsupportedDtype(tensor.file, tensor.name, tensor.dtype);
+    const matrix = { name: plan.name, columns: plan.ne[0], own: tensorType(source) };
+    const chosen = plan.kind === "matrix" ? chooseType(matrix, wanted, layers) : { type: tensorType("f32") };
+    return outputOf(plan, tensor, matrix.own, chosen, adapter);
+  });
   const metadata = modelMetadata(config, name ?? nameOf(folder), type, parametersOf(outputs));
   const tokenizer = await exportTokenizer(folder, config.decoder.vocabulary, config.bosTokenId);
   return { metadata: new Map([...metadata, ...tokenizer]), outputs, unneeded, merged: adapter?.merged };
@@ -76,17 +94,15 @@ function checkShape({ name, shape, file }: CheckpointTensor, expected: readonly 
 function outputOf(
   plan: PlannedTensor,
   tensor: CheckpointTensor,
-  type: NumberType,
+  source: TensorType,
+  chosen: ChosenType,
   adapter?: AdapterPlan,
 ): PlannedOutput {
-  const sourceType = sourceTypes.get(tensor.dtype);
-  if (sourceType === undefined) throw unsupportedDtype(tensor.file, tensor.name, tensor.dtype);
-  const source = tensorType(sourceType);
   const update = adapter?.updates.get(plan.source);
   return {
     name: plan.name,
     ne: plan.ne,
-    type: tensorType(plan.kind === "matrix" ? type : "f32"),
+    ...chosen,
     from: {
       file: tensor.file,
       type: source,

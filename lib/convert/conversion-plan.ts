@@ -18,6 +18,8 @@ export interface SourceRuns {
 /** A tensor of the target; its numbers are converted where the two types differ. */
 export interface PlannedOutput extends TensorInfo {
   readonly from: SourceRuns;
+  /** The type that was wanted, where the rows could not be cut into its blocks. */
+  readonly fellBackFrom?: string;
   /** An adapter's update of the weight, and the weight's row that the first run is. */
   readonly update?: { readonly of: LowRankUpdate; readonly firstRow: number };
 }

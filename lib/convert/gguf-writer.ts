@@ -1,5 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { type FileHandle, link, open, rename, rm, stat, statfs } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { type FileHandle, link, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { GmeError, ioError, printable } from "../errors";
 import { encodeHeader, type TensorInfo } from "./gguf-header";
@@ -12,6 +13,7 @@ import { aligned, type GgufMetadata, tensorBytes } from "./gguf-types";
 export class GgufWriter {
   private tensor = 0;
   private written = 0;
+  private hasName = false;
 
   private constructor(
     private readonly target: string,
@@ -28,12 +30,14 @@ export class GgufWriter {
     metadata: GgufMetadata,
     tensors: readonly TensorInfo[],
     force: boolean,
+    otherBytes = 0,
   ): Promise<GgufWriter> {
     await checkTarget(target, force);
+    await removeLeftovers(target);
     const header = encodeHeader(metadata, tensors);
     const total = tensors.reduce((sum, { type, ne }) => sum + aligned(tensorBytes(type, ne)), header.length);
-    await checkSpace(target, total);
-    const partial = join(dirname(target), `.${basename(target)}.${process.pid}-${randomBytes(4).toString("hex")}.part`);
+    await checkSpace(target, total + otherBytes);
+    const partial = join(dirname(target), partialName(target));
     try {
       const file = await open(partial, "wx");
       const writer = new GgufWriter(target, partial, force, file, tensors, 0);
@@ -64,23 +68,42 @@ export class GgufWriter {
 
   /** Bytes of the whole file. The name appears only after the bytes are on the disk. */
   async finish(): Promise<number> {
+    await this.seal();
+    await this.publish();
+    return this.size;
+  }
+
+  /** The bytes are on the disk, under the hidden name. */
+  async seal(): Promise<void> {
     if (this.tensor !== this.tensors.length)
       throw new RangeError(`${this.tensors[this.tensor].name}: bytes are missing`);
     try {
       await this.file.sync();
       await this.file.close();
+    } catch (error) {
+      throw ioError(error, this.target);
+    }
+  }
+
+  /** The sealed file takes its name. */
+  async publish(): Promise<void> {
+    try {
       await this.takeName();
+      this.hasName = true;
       await syncFolder(dirname(this.target));
-      return this.size;
     } catch (error) {
       throw error instanceof GmeError ? error : ioError(error, this.target);
     }
   }
 
-  /** Removes what was written. Safe at any time before finish() has resolved. */
+  /** Removes what was written; a published file too, unless it has replaced another. Safe at any time. */
   async discard(): Promise<void> {
     await this.file.close().catch(() => undefined);
-    await rm(this.partial, { force: true });
+    await rm(this.hasName && !this.force ? this.target : this.partial, { force: true });
+  }
+
+  get bytes(): number {
+    return this.size;
   }
 
   private async write(bytes: Uint8Array): Promise<void> {
@@ -107,6 +130,35 @@ export class GgufWriter {
       }
     }
     await rename(this.partial, this.target);
+  }
+}
+
+/** The writer's computer and process stand in the hidden name, so that a later run can tell what was left behind. */
+function partialName(target: string): string {
+  return `.${basename(target)}.${hostMark()}-${process.pid}-${randomBytes(4).toString("hex")}.part`;
+}
+
+function hostMark(): string {
+  return createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
+}
+
+/** Removes the hidden files of conversions to this target that were killed: their process is gone. */
+async function removeLeftovers(target: string): Promise<void> {
+  const folder = dirname(target);
+  const start = `.${basename(target)}.${hostMark()}-`;
+  for (const name of await readdir(folder).catch(() => [])) {
+    const writer = name.startsWith(start) ? /^(\d+)-[0-9a-f]{8}\.part$/.exec(name.slice(start.length)) : null;
+    if (writer === null || isRunning(Number(writer[1]))) continue;
+    await rm(join(folder, name), { force: true }).catch(() => undefined);
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

@@ -1,8 +1,8 @@
 import type { CheckpointConfig, DecoderSizes, VisionSizes } from "./checkpoint-config";
 import { array, bool, f32, type GgufMetadata, type GgufValue, text, u32 } from "./gguf-types";
 
-/** general.file_type for each number type that a file's matrices can have. */
-export const fileTypes = { f32: 0, f16: 1, bf16: 32 } as const;
+/** general.file_type for each type that a file can be made of. */
+export const fileTypes = { f32: 0, f16: 1, bf16: 32, q8_0: 7, q6_k: 18, q5_k_m: 17, q4_k_m: 15, q4_0: 2 } as const;
 export type NumberType = keyof typeof fileTypes;
 
 const defaultInstruction = "You are a helpful assistant.";

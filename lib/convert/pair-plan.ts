@@ -3,17 +3,33 @@ import { type ConversionPlan, parametersOf, type PlannedOutput } from "./convers
 import { type GgufHeader, type GgufTensor, readGgufHeader } from "./gguf-reader";
 import { type GgufMetadata, type GgufValue, tensorBytes, tensorType, u32 } from "./gguf-types";
 import { fileTypes, type NumberType, sizeLabel } from "./model-metadata";
+import {
+  type ChosenType,
+  chooseType,
+  countLayers,
+  isFloat,
+  isVision,
+  type LayerCounts,
+  type WantedTypes,
+} from "./type-choice";
 
-/** Plans the single file of llama.cpp's pair, given in either order. Tensors keep their types unless `type` is given. */
-export async function planPair(files: readonly [string, string], type?: NumberType): Promise<ConversionPlan> {
+/** Plans the single file of llama.cpp's pair, given in either order. Tensors keep their types where none is wanted. */
+export async function planPair(
+  files: readonly [string, string],
+  wanted: WantedTypes,
+  withHead = false,
+): Promise<ConversionPlan> {
   const headers = [await readGgufHeader(files[0]), await readGgufHeader(files[1])];
   const decoder = find(headers, "qwen2vl");
   const vision = find(headers, "clip");
   checkProjector(vision, decoder);
-  const decoderTensors = [...decoder.tensors.values()].filter(({ name }) => name !== "output.weight");
+  const decoderTensors = [...decoder.tensors.values()].filter(({ name }) => withHead || name !== "output.weight");
+  const layers = countLayers([...decoder.tensors.keys(), ...vision.tensors.keys()]);
+  const choose = (header: GgufHeader, tensor: GgufTensor, name: string) =>
+    outputOf(header, tensor, name, newType(name, tensor, wanted, layers));
   const outputs = [
-    ...decoderTensors.map((tensor) => outputOf(decoder, tensor, tensor.name, type)),
-    ...[...vision.tensors.values()].map((tensor) => outputOf(vision, tensor, upAndDown(vision, tensor), type)),
+    ...decoderTensors.map((tensor) => choose(decoder, tensor, tensor.name)),
+    ...[...vision.tensors.values()].map((tensor) => choose(vision, tensor, upAndDown(vision, tensor))),
   ];
   const seen = new Set<string>();
   for (const { name } of outputs) {
@@ -28,8 +44,30 @@ export async function planPair(files: readonly [string, string], type?: NumberTy
       );
     seen.add(name);
   }
-  const unneeded = decoder.tensors.has("output.weight") ? ["output.weight"] : [];
-  return { metadata: joinMetadata(decoder, vision, outputs, type), outputs, unneeded };
+  const unneeded = !withHead && decoder.tensors.has("output.weight") ? ["output.weight"] : [];
+  return { metadata: joinMetadata(decoder, vision, outputs, wanted.type), outputs, unneeded };
+}
+
+/** Plans a single GGUF file anew: the same tensors, in other types where some are wanted. */
+export async function planSingle(file: string, wanted: WantedTypes, withHead = false): Promise<ConversionPlan> {
+  const header = await readGgufHeader(file);
+  find([header], "qwen2vl");
+  const tensors = [...header.tensors.values()].filter(({ name }) => withHead || name !== "output.weight");
+  const layers = countLayers(header.tensors.keys());
+  const outputs = tensors.map((tensor) =>
+    outputOf(header, tensor, tensor.name, newType(tensor.name, tensor, wanted, layers)),
+  );
+  const metadata: GgufMetadata = new Map(header.metadata);
+  metadata.delete("general.alignment");
+  setFileType(metadata, wanted.type);
+  const unneeded = !withHead && header.tensors.has("output.weight") ? ["output.weight"] : [];
+  return { metadata, outputs, unneeded };
+}
+
+function newType(name: string, { ne, type }: GgufTensor, wanted: WantedTypes, layers: LayerCounts): ChosenType {
+  if (ne.length === 2) return chooseType({ name, columns: ne[0], own: type }, wanted, layers);
+  const isKept = (isVision(name) ? wanted.visionType : wanted.type) === undefined;
+  return { type: isKept ? type : tensorType("f32") };
 }
 
 function find(headers: readonly GgufHeader[], architecture: string): GgufHeader {
@@ -68,21 +106,13 @@ function checkProjector(vision: GgufHeader, decoder: GgufHeader): void {
   }
 }
 
-function outputOf({ file }: GgufHeader, tensor: GgufTensor, name: string, wanted?: NumberType): PlannedOutput {
+function outputOf({ file }: GgufHeader, tensor: GgufTensor, name: string, chosen: ChosenType): PlannedOutput {
   const { ne, type } = tensor;
-  const isMatrix = ne.length === 2;
-  const target =
-    wanted === undefined || (!isMatrix && type.name === "f32") ? type : tensorType(isMatrix ? wanted : "f32");
-  if (target !== type && !Object.hasOwn(fileTypes, type.name)) {
+  if (chosen.type !== type && !isFloat(type.name)) {
     throw new GmeError(
       "GME_TENSOR_TYPE",
-      `${printable(file)}: ${printable(name)} is ${type.name}: join the pair without a type`,
-      {
-        file,
-        field: `tensor["${printable(name)}"].type`,
-        value: type.name,
-        expected: Object.keys(fileTypes).join(", "),
-      },
+      `${printable(file)}: ${printable(name)} is ${type.name}: numbers that were quantised are not quantised again; give no type, or a file of f32, f16 or bf16`,
+      { file, field: `tensor["${printable(name)}"].type`, value: type.name, expected: "f32, f16, bf16" },
     );
   }
   const bytes = tensorBytes(type, ne);
@@ -90,7 +120,7 @@ function outputOf({ file }: GgufHeader, tensor: GgufTensor, name: string, wanted
   return {
     name,
     ne,
-    type: target,
+    ...chosen,
     from: { file, type, offset: tensor.offset, runs, runBytes: bytes / runs, strideBytes: bytes / runs },
   };
 }
@@ -116,8 +146,14 @@ function joinMetadata(
   metadata.set("general.size_label", { type: "string", value: sizeLabel(parametersOf(outputs)) });
   const up = outputs.find(({ name }) => name === "v.blk.0.ffn_up.weight");
   if (up !== undefined) metadata.set("clip.vision.feed_forward_length", u32(up.ne[1]));
-  if (type !== undefined) metadata.set("general.file_type", u32(fileTypes[type]));
+  setFileType(metadata, type);
   return metadata;
+}
+
+function setFileType(metadata: GgufMetadata, type?: NumberType): void {
+  if (type === undefined) return;
+  metadata.set("general.file_type", u32(fileTypes[type]));
+  metadata.set("general.quantization_version", u32(2));
 }
 
 function fail(

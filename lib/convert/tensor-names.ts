@@ -34,6 +34,11 @@ export function planTensors(config: CheckpointConfig): PlannedTensor[] {
   return [...decoderTensors(config), ...visionTensors(config)];
 }
 
+/** The language head, which no GME vector depends on, but which other tools want. */
+export function headTensor({ decoder }: CheckpointConfig): PlannedTensor {
+  return matrix("output.weight", "lm_head.weight", decoder.vocabulary, decoder.width);
+}
+
 function decoderTensors({ decoder }: CheckpointConfig): PlannedTensor[] {
   const { width, feedForward, vocabulary } = decoder;
   const keyValueWidth = (width / decoder.heads) * decoder.keyValueHeads;

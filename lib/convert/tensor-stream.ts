@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { binding, type NativeNumberType } from "../binding";
-import { abortError, GmeError, ioError } from "../errors";
+import { physicalCores } from "../cpus";
+import { abortError, GmeError, ioError, printable } from "../errors";
 import type { PlannedOutput, SourceRuns } from "./conversion-plan";
 import { tensorType } from "./gguf-types";
 import { LowRankFactors, type LowRankUpdate } from "./lora-merge";
@@ -14,6 +15,7 @@ export class TensorStream {
   private path = "";
   private file: FileHandle | undefined;
   private factors: LowRankFactors | undefined;
+  private readonly threads = physicalCores();
 
   constructor(private readonly signal?: AbortSignal) {}
 
@@ -23,7 +25,7 @@ export class TensorStream {
     const file = await this.open(from.file);
     const perPiece = Math.max(1, Math.floor(pieceBytes / from.strideBytes));
     const make = async (first: number) => {
-      if (this.signal?.aborted) throw abortError(this.signal);
+      this.checkAbort();
       const bytes = await readRuns(file, from, first, Math.min(perPiece, from.runs - first));
       return this.convert(output, bytes, first);
     };
@@ -40,25 +42,30 @@ export class TensorStream {
     }
   }
 
+  checkAbort(): void {
+    if (this.signal?.aborted) throw abortError(this.signal);
+  }
+
   async close(): Promise<void> {
     await this.file?.close();
     this.file = undefined;
   }
 
-  private async convert({ from, type, update }: PlannedOutput, read: Uint8Array, first: number): Promise<Uint8Array> {
+  private async convert(output: PlannedOutput, read: Uint8Array, first: number): Promise<Uint8Array> {
+    const { from, type, update } = output;
     const factors = update && (await this.factorsOf(update.of));
     const bytes = factors
       ? await factors.addTo(read, from.type.name as NativeNumberType, update.firstRow + first, this.signal)
       : read;
     const source = factors ? tensorType("f32") : from.type;
     if (source === type) return bytes;
-    const job = binding().convertNumbers(source.name as NativeNumberType, bytes, type.name as NativeNumberType);
+    const job = startConversion(output, source.name as NativeNumberType, bytes, this.threads);
     const abort = () => job.abort();
     this.signal?.addEventListener("abort", abort, { once: true });
     try {
       return await job.promise;
     } catch (error) {
-      throw GmeError.from(error);
+      throw this.signal?.aborted ? abortError(this.signal) : atTensor(GmeError.from(error), output);
     } finally {
       this.signal?.removeEventListener("abort", abort);
     }
@@ -81,6 +88,19 @@ export class TensorStream {
     this.path = path;
     return this.file;
   }
+}
+
+/** Matrices are converted row by row on all cores; the patch embedding's runs are not its rows. */
+function startConversion({ ne, type }: PlannedOutput, source: NativeNumberType, bytes: Uint8Array, threads: number) {
+  if (ne.length !== 2) return binding().convertNumbers(source, bytes, type.name as NativeNumberType);
+  return binding().quantizeRows(source, bytes, type.name, { columns: ne[0], threads });
+}
+
+/** The engine sees rows; whose they are is known here. */
+function atTensor(error: GmeError, { name, from }: PlannedOutput): GmeError {
+  if (error.code !== "GME_NON_FINITE") return error;
+  const message = `${printable(from.file)}: ${printable(name)}: ${error.message}`;
+  return new GmeError("GME_NON_FINITE", message, { file: from.file, field: `tensor["${printable(name)}"]` });
 }
 
 /** `count` runs, one after the other. */

@@ -81,6 +81,16 @@ static napi_value js_convert_numbers(Napi::CallbackInfo & info) {
     return environment->submit(std::make_shared<ConvertJob>(std::move(args)), environment->service_thread());
 }
 
+static napi_value js_quantize_rows(Napi::CallbackInfo & info) {
+    ArgsReader reader(info.Env());
+    quantize_args args;
+    Environment * environment = Environment::of(info.Env());
+    if (!reader.quantize(info[0], info[1], info[2], info[3], &args)) {
+        return environment->refuse(reader.cause);
+    }
+    return environment->submit(std::make_shared<QuantizeJob>(std::move(args)), environment->service_thread());
+}
+
 static napi_value js_add_low_rank(Napi::CallbackInfo & info) {
     ArgsReader reader(info.Env());
     low_rank_args args;
@@ -99,6 +109,7 @@ static bool export_functions(napi_env env, napi_value exports) {
         {"planImage", nullptr, js_entry<js_plan_image>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"preprocessImage", nullptr, js_entry<js_preprocess_image>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"convertNumbers", nullptr, js_entry<js_convert_numbers>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+        {"quantizeRows", nullptr, js_entry<js_quantize_rows>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"addLowRank", nullptr, js_entry<js_add_low_rank>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"version", nullptr, nullptr, nullptr, nullptr, version, napi_enumerable, nullptr},
     };

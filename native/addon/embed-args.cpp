@@ -380,6 +380,35 @@ bool ArgsReader::convert(napi_value from, napi_value source, napi_value to, conv
     return true;
 }
 
+bool ArgsReader::quantize(napi_value from, napi_value rows, napi_value to, napi_value options, quantize_args * out) {
+    size_t size;
+    const uint8_t * data;
+    int32_t n_columns = 0;
+    if (!text(from, "from", &out->from) || !text(to, "to", &out->to) || !object(options, "options") ||
+        !integer_option(options, "columns", 1, int_max, "an integer from 1", &n_columns) ||
+        !integer_option(options, "threads", 1, threads_max, "an integer in 1..512", &out->n_threads)) {
+        return false;
+    }
+    const size_t source_row_bytes = number_bytes(out->from) * size_t(n_columns);
+    if (source_row_bytes == 0) {
+        return fail("from", from, "\"f32\", \"f16\" or \"bf16\"");
+    }
+    out->row_bytes = gme_row_size(out->to.c_str(), n_columns);
+    if (out->row_bytes == 0) {
+        return fail("to", to, "a tensor type whose blocks divide a row");
+    }
+    if (!bytes(rows, "rows", &size, &data)) {
+        return false;
+    }
+    if (size == 0 || size % source_row_bytes != 0) {
+        return fail("rows", rows, "one or more whole rows");
+    }
+    out->rows.assign(data, data + size);
+    out->n_columns = n_columns;
+    out->n_rows = int64_t(size / source_row_bytes);
+    return true;
+}
+
 // The bytes of `count` f32 numbers.
 bool ArgsReader::floats(napi_value object, const char * key, size_t count, std::vector<float> * out) {
     napi_value value;

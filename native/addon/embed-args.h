@@ -62,6 +62,16 @@ struct convert_args {
     size_t               target_bytes_each = 0;
 };
 
+struct quantize_args {
+    std::string          from;
+    std::string          to;
+    std::vector<uint8_t> rows;  // [n_rows, n_columns] of `from`
+    int64_t              n_rows    = 0;
+    int64_t              n_columns = 0;
+    int32_t              n_threads = 1;
+    size_t               row_bytes = 0;  // of `to`
+};
+
 struct low_rank_args {
     std::string          type;
     std::vector<uint8_t> rows;  // [n_rows, n_columns] of `type`
@@ -88,6 +98,7 @@ class ArgsReader {
     bool image(napi_value value, const std::string & name, image_args * out);
     bool plan(napi_value options, plan_args * out);
     bool convert(napi_value from, napi_value source, napi_value to, convert_args * out);
+    bool quantize(napi_value from, napi_value rows, napi_value to, napi_value options, quantize_args * out);
     bool low_rank(napi_value type, napi_value rows, napi_value update, low_rank_args * out);
     bool texts(napi_value value, std::vector<std::string> * out);
     bool path(napi_value value, const char * name, std::string * out);

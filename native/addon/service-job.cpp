@@ -63,4 +63,17 @@ napi_value ConvertJob::result(napi_env env) {
     return js_uint8_array(env, target_.data(), target_.size());
 }
 
+void QuantizeJob::run(EngineThread &) {
+    target_.resize(size_t(args_.n_rows) * args_.row_bytes);
+    gme_error * error = nullptr;
+    const gme_status status = gme_quantize_rows(args_.from.c_str(), args_.rows.data(), args_.n_rows, args_.n_columns, args_.to.c_str(),
+                                                args_.n_threads, target_.data(), &error);
+    conclude(status, error);
+    args_ = {};
+}
+
+napi_value QuantizeJob::result(napi_env env) {
+    return js_uint8_array(env, target_.data(), target_.size());
+}
+
 }  // namespace gme_addon

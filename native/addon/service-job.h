@@ -49,4 +49,17 @@ class ConvertJob : public Job {
     std::vector<uint8_t> target_;
 };
 
+class QuantizeJob : public Job {
+  public:
+    explicit QuantizeJob(quantize_args args) : args_(std::move(args)) {}
+    napi_value result(napi_env env) override;  // Uint8Array
+
+  protected:
+    void run(EngineThread & thread) override;
+
+  private:
+    quantize_args        args_;
+    std::vector<uint8_t> target_;  // [n_rows, row_bytes]
+};
+
 }  // namespace gme_addon

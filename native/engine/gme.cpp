@@ -16,6 +16,7 @@
 #include "low-rank-update.h"
 #include "model.h"
 #include "number-conversion.h"
+#include "number-quantisation.h"
 
 namespace {
 
@@ -214,6 +215,15 @@ gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * 
 
 gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error) {
     return guarded(error, [&] { gme::convert_numbers(from, source, to, target, n); });
+}
+
+size_t gme_row_size(const char * type, int64_t n_columns) {
+    return gme::row_size(type, n_columns);
+}
+
+gme_status gme_quantize_rows(const char * from, const void * rows, int64_t n_rows, int64_t n_columns, const char * to, int32_t n_threads,
+                             void * target, gme_error ** error) {
+    return guarded(error, [&] { gme::quantize_rows(from, rows, n_rows, n_columns, to, n_threads, target); });
 }
 
 gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,

@@ -150,6 +150,14 @@ gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * 
 // Converts n numbers between "f32", "f16" and "bf16" (round to nearest even), for the converter.
 gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error);
 
+// Bytes of a row of n_columns numbers of a type ("f16", "q8_0", …); 0: unknown type, or the row is no whole number of blocks.
+size_t gme_row_size(const char * type, int64_t n_columns);
+
+// rows [n_rows, n_columns] of "f32", "f16" or "bf16" to any type, n_rows * gme_row_size(to, n_columns) bytes of the caller's; the bytes are
+// the same for every n_threads (1…512).
+gme_status gme_quantize_rows(const char * from, const void * rows, int64_t n_rows, int64_t n_columns, const char * to, int32_t n_threads,
+                             void * target, gme_error ** error);
+
 // weight + scale * b·a in f32, for LoRA adapters: rows [n_rows, n_columns] of "f32", "f16" or "bf16", a [rank, n_columns],
 // b [n_rows, rank], target [n_rows, n_columns].
 gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,
