@@ -79,8 +79,9 @@ class WeightPools {
 
   async *pieces(tensor: PlannedTensor, type: TensorType): AsyncGenerator<Uint8Array> {
     const pool = await this.pool(type, ...scaleOf(tensor));
+    const wholeBlocks = pieceBytes - (pieceBytes % type.bytes); // a piece that ended inside a block would shift all that follows
     for (let left = tensorBytes(type, tensor.ne); left > 0; ) {
-      const piece = Buffer.allocUnsafe(Math.min(left, pieceBytes));
+      const piece = Buffer.allocUnsafe(Math.min(left, wholeBlocks));
       for (let at = 0; at < piece.length; ) {
         const start = Math.floor(this.random() * Math.floor(poolLength / type.block)) * type.bytes;
         at += pool.copy(piece, at, start, Math.min(pool.length, start + piece.length - at));

@@ -36,3 +36,9 @@ t.test("make-model gives a small decoder the whole vocabulary", async (t) => {
   t.ok((await gme.embed("hello")).every(Number.isFinite));
   await gme.close();
 });
+
+t.test("make-model writes whole blocks of a quantised type", async (t) => {
+  const gme = await load(makeModel("blocks", "--shape", "tiny-full-vocab", "--type", "q4_0"), { threads: 1 });
+  t.ok((await gme.embed("hello")).every(Number.isFinite), "a tensor of several pieces has no block out of place");
+  await gme.close();
+});
