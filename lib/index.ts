@@ -13,6 +13,7 @@ export type { EmbedResult } from "./embed-run";
 export { errorCodes, GmeError, type GmeErrorCode, type GmeErrorDetails, printable } from "./errors";
 export type { GmeInput, ImageSource, RawImage } from "./input";
 export { type FileReport, type ImagePlan, inspectFile, inspectImage, planImage } from "./inspect";
+export { type HashOptions, hashTensors } from "./model-hash";
 export { GmeModel, load, type Stage, type TokenCount } from "./model";
 export type { ModelInfo } from "./model-info";
 export {

@@ -1,19 +1,34 @@
 import { Command } from "commander";
-import { type FileReport, inspectFile, printable } from "../index";
+import { type FileReport, hashTensors, inspectFile, printable } from "../index";
 import { print, printJson } from "./output";
+import { startProgress } from "./progress";
+import { stopSignal } from "./signals";
 
 export function inspectModelCommand(): Command {
   return new Command("model")
-    .description("keys, tensors, sizes, type mix and defaults in force of a GGUF file")
+    .description("keys, tensors, sizes, type mix, defaults in force and the tensors' sha256 of a GGUF file")
     .argument("<F>", "the GGUF file")
     .option("--json", "machine-readable")
     .action(async (file: string, flags: { json?: boolean }) => {
       const report = await inspectFile(file);
-      await (flags.json ? printJson(report) : print(tables(report)));
+      const sha256 = await hashWithBar(report);
+      await (flags.json ? printJson({ ...report, sha256 }) : print(tables(report, sha256)));
     });
 }
 
-function tables(report: FileReport): string {
+async function hashWithBar(report: FileReport): Promise<string> {
+  const bar = await startProgress("hashing", 1, "");
+  try {
+    return await hashTensors(report, {
+      onProgress: ({ done, total }) => bar.update(done / total),
+      signal: stopSignal(),
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+function tables(report: FileReport, sha256: string): string {
   const { file, size, version, parameters, tensors, types, keys, defaults } = report;
   const facts = [
     ["file", file],
@@ -21,6 +36,7 @@ function tables(report: FileReport): string {
     ["GGUF version", version],
     ["parameters", parameters],
     ["tensors", tensors.length],
+    ["sha256 of the tensors", sha256],
   ];
   const mix = Object.entries(types).map(([type, part]) => [type, `${part.tensors} tensors`, `${part.bytes} bytes`]);
   const list = tensors.map(({ name, shape, type, bytes }) => [name, `[${shape.join(", ")}]`, type, bytes]);
