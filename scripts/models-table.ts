@@ -75,7 +75,7 @@ async function measure(subject: Subject, folder: string): Promise<string[]> {
     await model.close();
     const size = (statSync(target).size / 1e6).toFixed(2);
     const nWider = fellBack.reduce((sum, { tensors }) => sum + tensors, 0);
-    const other = nWider > 0 ? `, ${nWider} matrices wider` : "";
+    const other = nWider > 0 ? `, ${nWider} of its matrices wider` : "";
     const recall = found ? ` ${found} |` : "";
     rows.push(`| ${type}${other} | ${size} | ${mean.toFixed(6)} | ${Math.min(...cosines).toFixed(6)} |${recall}`);
     process.stderr.write(`${subject.name}: ${type} mean ${mean.toFixed(6)}\n`);

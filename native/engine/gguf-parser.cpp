@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "tensor-types.h"
+#include "utf8.h"
 
 namespace gme {
 
@@ -51,25 +52,11 @@ const char * guess_format(const char * head, uint64_t size) {
 
 bool is_utf8(std::string_view text) {
     for (size_t i = 0; i < text.size();) {
-        const auto lead = static_cast<unsigned char>(text[i]);
-        const int  n    = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
-        if (n == 0 || i + static_cast<size_t>(n) > text.size()) {
+        const utf8_code_point point = utf8_decode(text, i);
+        if (!point.valid) {
             return false;
         }
-        uint32_t point = n == 1 ? lead : lead & (0x7F >> n);
-        for (int k = 1; k < n; k++) {
-            const auto next = static_cast<unsigned char>(text[i + static_cast<size_t>(k)]);
-            if ((next & 0xC0) != 0x80) {
-                return false;
-            }
-            point = (point << 6) | (next & 0x3F);
-        }
-        const bool overlong  = (n == 3 && point < 0x800) || (n == 4 && (point < 0x10000 || point > 0x10FFFF));
-        const bool surrogate = point >= 0xD800 && point <= 0xDFFF;
-        if (overlong || surrogate) {
-            return false;
-        }
-        i += static_cast<size_t>(n);
+        i += point.size;
     }
     return true;
 }
