@@ -1,4 +1,3 @@
-import { type FileHandle, open } from "node:fs/promises";
 import { GmeError, type GmeErrorCode, type GmeErrorDetails, ioError, printable } from "../errors";
 import type { TensorInfo } from "./gguf-header";
 import {
@@ -10,7 +9,7 @@ import {
   tensorTypesById,
   valueTypeIds,
 } from "./gguf-types";
-import { readExactly } from "./safetensors-reader";
+import { openForReading, readExactly } from "./file-reading";
 
 /** A tensor and where its bytes lie: `offset` counts from the start of the file. */
 export interface GgufTensor extends TensorInfo {
@@ -40,12 +39,7 @@ const typeNames = new Map<number, GgufValue["type"]>(
 
 /** Keys and tensor descriptions of a GGUF file, every size checked. Errors: GME_IO_ERROR, GME_GGUF_…, GME_TENSOR_…. */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
-  let file: FileHandle;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw ioError(error, path);
-  }
+  const file = await openForReading(path);
   try {
     const { size } = await file.stat();
     // The header's length stands nowhere: what is read doubles until the parser has enough.

@@ -1,9 +1,9 @@
-import { type FileHandle, open } from "node:fs/promises";
 import { binding, type NativeJob, type NativeNumberType } from "../binding";
-import { abortError, GmeError, ioError, printable } from "../errors";
+import { abortError, GmeError, printable } from "../errors";
 import { type AdapterConfig, readAdapterConfig, scalesOf } from "./lora-config";
 import { type AdapterPair, readAdapterPairs } from "./lora-tensors";
-import { type CheckpointTensor, readExactly } from "./safetensors-reader";
+import { openForReading, readExactly } from "./file-reading";
+import type { CheckpointTensor } from "./safetensors-reader";
 import { type PlannedTensor, unneededTensors } from "./tensor-names";
 
 /** What is added to a weight: scale · b · a, with a [rank, columns], b [rows, rank]. */
@@ -147,12 +147,7 @@ async function readF32(
   { file: path, offset, bytes, dtype }: CheckpointTensor,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  let file: FileHandle;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw ioError(error, path);
-  }
+  const file = await openForReading(path);
   try {
     const read = await readExactly(path, file, offset, bytes);
     return await finished(binding().convertNumbers(numberTypes[dtype], read, "f32"), signal);

@@ -1,6 +1,7 @@
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { GmeError, type GmeErrorDetails, ioError, printable } from "../errors";
+import { openForReading, readExactly } from "./file-reading";
 import { isObject, readJsonFile } from "./json-file";
 
 /** A tensor of a checkpoint: `shape` row-major, `offset` in bytes from the start of `file`. */
@@ -108,12 +109,7 @@ export function duplicateTensor(tensor: CheckpointTensor, first: CheckpointTenso
 
 /** The tensors of one file. Their ranges must cover its data without gap or overlap, as the format demands. */
 export async function readSafetensorsHeader(path: string): Promise<CheckpointTensor[]> {
-  let file: FileHandle;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    throw ioError(error, path);
-  }
+  const file = await openForReading(path);
   try {
     const { size } = await file.stat();
     const header = await readHeaderJson(path, file, size);
@@ -213,20 +209,4 @@ function bad(file: string, what: string, details: GmeErrorDetails): GmeError {
 
 async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() === true;
-}
-
-/** `bytes` bytes at `offset`; GME_CHANGED_WHILE_OPEN where the file has become shorter than its header says. */
-export async function readExactly(path: string, file: FileHandle, offset: number, bytes: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(bytes);
-  for (let at = 0; at < bytes; ) {
-    const { bytesRead } = await file.read(buffer, at, bytes - at, offset + at);
-    if (bytesRead === 0) {
-      throw new GmeError("GME_CHANGED_WHILE_OPEN", `${printable(path)} ended early: it was changed while being read`, {
-        file: path,
-        offset: offset + at,
-      });
-    }
-    at += bytesRead;
-  }
-  return buffer;
 }

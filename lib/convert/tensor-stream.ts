@@ -5,7 +5,7 @@ import { abortError, GmeError, ioError, printable } from "../errors";
 import type { PlannedOutput, SourceRuns } from "./conversion-plan";
 import { tensorType } from "./gguf-types";
 import { LowRankFactors, type LowRankUpdate } from "./lora-merge";
-import { readExactly } from "./safetensors-reader";
+import { readExactly } from "./file-reading";
 
 /** Bytes of the source that are read, converted and written at a time. */
 const pieceBytes = 16 << 20;
