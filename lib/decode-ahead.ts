@@ -2,80 +2,109 @@ import type { NativeImage } from "./binding";
 import { abortError, GmeError } from "./errors";
 import type { CheckedInput } from "./input";
 
+/** What is pulled from a source; without `image` there is nothing to decode. */
+interface AheadInput {
+  id?: string | number;
+  image?: unknown;
+}
+
 /** An item ready for the engine, or what is wrong with it. */
-export interface ReadyItem {
+export interface ReadyItem<Input extends AheadInput = CheckedInput, Picture extends NativeImage = NativeImage> {
   index: number;
   id?: string | number;
-  input?: CheckedInput;
-  image?: NativeImage;
+  input?: Input;
+  image?: Picture;
   error?: GmeError;
 }
 
-export interface DecodeAheadSettings {
+export interface DecodeAheadSettings<
+  Input extends AheadInput = CheckedInput,
+  Picture extends NativeImage = NativeImage,
+> {
   /** The checked input, or throws. */
-  read(value: unknown, index: number): CheckedInput;
+  read(value: unknown, index: number): Input;
   /** `signal` is aborted when the picture is no longer wanted. */
-  decode(input: CheckedInput, signal: AbortSignal): Promise<NativeImage | undefined>;
+  decode(input: Input, signal: AbortSignal): Promise<Picture | undefined>;
   batchSize: number;
-  /** How long a begun chunk waits for more items before it goes as it is; Infinity: chunks are always full. */
+  /** How long a begun chunk waits for more items before it goes as it is; Infinity: chunks are always full, but for hurry(). */
   patienceMs: number;
+  /** Pixels that may lie decoded and not yet released; beyond it at most the pictures being decoded come on top. */
+  pixelBudget?: number;
+  /** A chunk takes no further item once it has so many pixels. Default: the budget. */
+  chunkPixels?: number;
   signal?: AbortSignal;
 }
 
-interface Entry {
+interface Entry<Input extends AheadInput, Picture extends NativeImage> {
   state: "waiting" | "decoding" | "ready";
-  ready: ReadyItem;
+  ready: ReadyItem<Input, Picture>;
 }
 
-/** Pixels that may lie decoded and not yet taken by the engine; beyond it at most the pictures being decoded come on top. */
-const pixelBudget = 64e6;
+const defaultPixelBudget = 64e6;
 const decodesAtOnce = 2;
+/** Even in a hurry a chunk waits for the items that the source has at hand. */
+const hurriedMs = 1;
 
 /** Pulls items from a source, decodes their pictures ahead of the engine within bounds, and hands them out in order as chunks. */
-export class DecodeAhead {
-  private readonly entries: Entry[] = [];
+export class DecodeAhead<Input extends AheadInput = CheckedInput, Picture extends NativeImage = NativeImage> {
+  private readonly entries: Entry<Input, Picture>[] = [];
   private decoding = 0;
   private heldPixels = 0;
   private ended = false;
   private pulling = false;
+  private hurried = false;
   private failure: GmeError | undefined;
+  private readonly pixelBudget: number;
+  private readonly chunkPixels: number;
   private readonly listeners = new Set<() => void>();
   private readonly unwanted = new AbortController();
 
   constructor(
     private readonly source: AsyncIterator<unknown> | Iterator<unknown>,
-    private readonly settings: DecodeAheadSettings,
+    private readonly settings: DecodeAheadSettings<Input, Picture>,
   ) {
+    this.pixelBudget = settings.pixelBudget ?? defaultPixelBudget;
+    this.chunkPixels = settings.chunkPixels ?? this.pixelBudget;
     settings.signal?.addEventListener("abort", this.onAbort, { once: true });
     void this.pump();
   }
 
   /** The next items in order, at most a batch of them; none: the source has ended. A failing source rejects, after its last item. */
-  async nextChunk(): Promise<ReadyItem[]> {
-    const chunk: ReadyItem[] = [];
+  async nextChunk(): Promise<ReadyItem<Input, Picture>[]> {
+    const chunk: ReadyItem<Input, Picture>[] = [];
     let pixels = 0;
-    const deadline = Date.now() + this.settings.patienceMs;
+    let deadline = Date.now() + this.settings.patienceMs;
+    let begun = Infinity;
+    const full = () => chunk.length === this.settings.batchSize || pixels >= this.chunkPixels;
     for (;;) {
-      while (chunk.length < this.settings.batchSize && pixels < pixelBudget && this.entries[0]?.state === "ready") {
-        const { ready } = this.entries.shift() as Entry;
+      while (!full() && this.entries[0]?.state === "ready") {
+        const { ready } = this.entries.shift() as Entry<Input, Picture>;
         chunk.push(ready);
         pixels += pixelsOf(ready);
         this.changed();
       }
+      if (chunk.length > 0) begun = Math.min(begun, Date.now());
+      if (this.hurried) deadline = Math.min(deadline, begun + hurriedMs);
       if (this.settings.signal?.aborted) throw abortError(this.settings.signal);
-      if (chunk.length === this.settings.batchSize || pixels >= pixelBudget) return chunk;
-      if (this.ended && this.entries.length === 0) {
-        if (chunk.length === 0 && this.failure !== undefined) throw this.failure;
+      const isOver = this.ended && this.entries.length === 0;
+      if (isOver && chunk.length === 0 && this.failure !== undefined) throw this.failure;
+      const left = chunk.length === 0 ? Infinity : deadline - Date.now();
+      if (isOver || full() || left <= 0) {
+        this.hurried = false;
         return chunk;
       }
-      const left = chunk.length === 0 ? Infinity : deadline - Date.now();
-      if (left <= 0) return chunk;
       await this.change(left);
     }
   }
 
+  /** The engine has nothing to do: the next chunk goes as soon as it has an item. */
+  hurry(): void {
+    this.hurried = true;
+    this.changed();
+  }
+
   /** The engine has copied the chunk's pictures: others may be decoded. */
-  release(chunk: readonly ReadyItem[]): void {
+  release(chunk: readonly ReadyItem<Input, Picture>[]): void {
     for (const ready of chunk) {
       this.heldPixels -= pixelsOf(ready);
       ready.image = undefined;
@@ -123,14 +152,14 @@ export class DecodeAhead {
     this.changed();
   }
 
-  private entryOf(value: unknown, index: number): Entry {
+  private entryOf(value: unknown, index: number): Entry<Input, Picture> {
     try {
       const input = this.settings.read(value, index);
-      const ready: ReadyItem = { index, input };
+      const ready: ReadyItem<Input, Picture> = { index, input };
       if (input.id !== undefined) ready.id = input.id;
       return { state: input.image === undefined ? "ready" : "waiting", ready };
     } catch (error) {
-      const ready: ReadyItem = { index, error: GmeError.from(error, "GME_INPUT_INVALID") };
+      const ready: ReadyItem<Input, Picture> = { index, error: GmeError.from(error, "GME_INPUT_INVALID") };
       const id = idOf(value);
       if (id !== undefined) ready.id = id;
       return { state: "ready", ready };
@@ -139,17 +168,17 @@ export class DecodeAhead {
 
   private startDecodes(): void {
     for (const entry of this.entries) {
-      if (this.decoding >= decodesAtOnce || this.heldPixels >= pixelBudget) return;
+      if (this.decoding >= decodesAtOnce || this.heldPixels >= this.pixelBudget) return;
       if (entry.state === "waiting") void this.decode(entry);
     }
   }
 
-  private async decode(entry: Entry): Promise<void> {
+  private async decode(entry: Entry<Input, Picture>): Promise<void> {
     const { ready } = entry;
     entry.state = "decoding";
     this.decoding++;
     try {
-      ready.image = await this.settings.decode(ready.input as CheckedInput, this.unwanted.signal);
+      ready.image = await this.settings.decode(ready.input as Input, this.unwanted.signal);
     } catch (error) {
       ready.error = GmeError.from(error, "GME_IMAGE_CORRUPT");
     }
@@ -177,8 +206,8 @@ export class DecodeAhead {
   }
 }
 
-function pixelsOf(ready: ReadyItem): number {
-  return ready.image === undefined ? 0 : ready.image.width * ready.image.height;
+function pixelsOf({ image }: { image?: NativeImage }): number {
+  return image === undefined ? 0 : image.width * image.height;
 }
 
 /** The id of an item that is otherwise unusable, so that its error can be told apart. */

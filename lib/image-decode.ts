@@ -174,7 +174,7 @@ async function readExactly(handle: Awaited<ReturnType<typeof open>>, size: numbe
 }
 
 /** sharp is loaded by the first picture, never for texts. */
-async function loadSharp(): Promise<typeof Sharp> {
+export async function loadSharp(): Promise<typeof Sharp> {
   try {
     return (await import("sharp")).default;
   } catch (error) {

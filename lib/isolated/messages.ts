@@ -1,0 +1,77 @@
+import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../errors";
+import type { EmbedSuccess, EmbedTask, HashedFile } from "../index-store/embed-task";
+import type { TaskStage } from "../index-store/task-call";
+import type { ModelInfo } from "../model-info";
+import type { LoadOptions } from "../options";
+
+/** What the engine's process is asked to do: a vector, or the number of a PDF's pages. */
+export type Job = EmbedTask | { readonly count: HashedFile };
+
+/** To the engine's process. A batch is a list of jobs whose outcomes come one by one, by their index. */
+export type ToEngine =
+  | { readonly type: "load"; readonly model: string; readonly options: LoadOptions }
+  | { readonly type: "run"; readonly batch: number; readonly jobs: readonly Job[] }
+  /** Nobody waits for the batch any more. */
+  | { readonly type: "drop"; readonly batch: number }
+  | { readonly type: "close" };
+
+/** From the engine's process. */
+export type FromEngine =
+  /** It listens: a message sent earlier may be lost to a preloaded script. */
+  | { readonly type: "listening" }
+  | { readonly type: "alive"; readonly use?: WireUse }
+  | { readonly type: "progress"; readonly fraction: number }
+  | { readonly type: "loaded"; readonly info: ModelInfo }
+  | { readonly type: "failed"; readonly error: WireError }
+  | { readonly type: "stage"; readonly batch: number; readonly index: number; readonly stage: TaskStage }
+  | {
+      readonly type: "outcome";
+      readonly batch: number;
+      readonly index: number;
+      readonly outcome: WireOutcome;
+      readonly use: WireUse;
+    };
+
+export interface WireUse {
+  readonly busySeconds: number;
+  readonly spanSeconds: number;
+}
+
+export type WireOutcome =
+  | EmbedSuccess
+  | { readonly pages: number; readonly error?: undefined }
+  | { readonly error: WireError };
+
+export interface WireError extends Omit<GmeErrorDetails, "cause"> {
+  readonly code: GmeErrorCode;
+  readonly message: string;
+  readonly cause?: string;
+}
+
+/** A GmeError as a plain object: the structured clone of an Error loses its fields. Of its cause only the words cross. */
+export function toWire({
+  code,
+  message,
+  file,
+  field,
+  offset,
+  value,
+  expected,
+  item,
+  errno,
+  cause,
+}: GmeError): WireError {
+  const words = cause === undefined ? undefined : cause instanceof Error ? cause.message : String(cause);
+  return { code, message, file, field, offset, value, expected, item, errno, cause: words };
+}
+
+export function fromWire({ code, message, ...details }: WireError): GmeError {
+  return new GmeError(code, message, details);
+}
+
+/** A `URL` cannot be cloned; as text it means the same. */
+export function toJob(task: EmbedTask): Job {
+  const { image } = task;
+  if (image === undefined || !("source" in image) || !(image.source instanceof URL)) return task;
+  return { ...task, image: { source: image.source.href } };
+}
