@@ -40,22 +40,29 @@ export class FileLock {
   }
 
   static async acquire(path: string, { signal, onWait }: LockOptions = {}): Promise<FileLock> {
-    const holder = { id: randomUUID(), pid: process.pid, host: hostname(), started: await startOf(process.pid) };
     let hasWaited = false;
     for (;;) {
       if (signal?.aborted) throw abortError(signal);
+      const lock = await FileLock.tryAcquire(path);
+      if (lock instanceof FileLock) return lock;
+      if (!hasWaited) onWait?.(lock);
+      hasWaited = true;
+      await sleep(pollMs);
+    }
+  }
+
+  /** The lock, or who holds it. */
+  static async tryAcquire(path: string): Promise<FileLock | LockHolder> {
+    const holder = { id: randomUUID(), pid: process.pid, host: hostname(), started: await startOf(process.pid) };
+    for (;;) {
       if (await create(path, holder)) {
         await removeDrafts(path);
         return new FileLock(path, holder);
       }
       const other = await readHolder(path);
-      if (other !== undefined && (await isStale(path, other))) {
-        await remove(path, other);
-        continue;
-      }
-      if (other !== undefined && !hasWaited) onWait?.(other);
-      hasWaited ||= other !== undefined;
-      await sleep(pollMs);
+      if (other === undefined) continue; // it has just been released
+      if (!(await isStale(path, other))) return other;
+      await remove(path, other);
     }
   }
 

@@ -1,0 +1,285 @@
+import type { Connection, Session, Table, VectorQuery } from "@lancedb/lancedb";
+import type * as Arrow from "apache-arrow";
+import { GmeError } from "../errors";
+import { type EntryRow, type Source, sourceColumns } from "./entry-row";
+import { entrySchema, pinOf, sourceSchema } from "./entry-schema";
+import type { IndexPlace } from "./index-place";
+import type { IndexPin } from "./index-types";
+import { sqlText } from "./path-glob";
+import { corruptStore, storeError, tableName } from "./store-errors";
+import { StoreSync } from "./store-sync";
+
+/** A row as it is read: the columns that were asked for. */
+export type ReadRow = Partial<Omit<EntryRow, "sources">> & {
+  key: string;
+  sources?: Source[];
+  path?: string;
+  paths?: string[];
+  row?: number | null;
+  size?: number | null;
+  mtime?: number | null;
+  _distance?: number;
+};
+
+export interface ScanOptions {
+  readonly where?: string;
+  readonly limit?: number;
+}
+
+export interface NearestOptions {
+  readonly columns: readonly string[];
+  readonly limit: number;
+  readonly where?: string;
+  /** Cosine of at least so much. */
+  readonly minScore?: number;
+  readonly exact?: boolean;
+  readonly probes?: number;
+  readonly refine?: number;
+}
+
+interface Backend {
+  readonly lancedb: typeof import("@lancedb/lancedb");
+  readonly arrow: typeof Arrow;
+}
+
+/** Caches of the store in bytes; its own defaults are 6 and 1 GB. */
+const indexCacheBytes = 512n << 20n;
+const metadataCacheBytes = 64n << 20n;
+/** Readers look for newer versions at most so often, in seconds. */
+const readerInterval = 1;
+
+/** The index's one table and the only user of LanceDB. Each writing method is one commit: all of it is visible, or nothing. */
+export class EntryTable {
+  private readonly sync: StoreSync;
+
+  private constructor(
+    private readonly backend: Backend,
+    private readonly connection: Connection,
+    private readonly table: Table,
+    private readonly schema: Arrow.Schema,
+    readonly place: IndexPlace,
+    readonly pin: IndexPin,
+  ) {
+    this.sync = new StoreSync(place);
+  }
+
+  /** Undefined where there is no index. Rejects with GME_STORE_CORRUPT, GME_STORE_BACKEND_MISSING, GME_IO_ERROR. */
+  static async open(place: IndexPlace): Promise<EntryTable | undefined> {
+    const backend = await loadBackend();
+    const connection = await connect(backend, place);
+    try {
+      if (!(await connection.tableNames()).includes(tableName)) return undefined;
+      return await EntryTable.over(backend, connection, await connection.openTable(tableName), place);
+    } catch (error) {
+      throw await storeError(error, place);
+    }
+  }
+
+  static async create(place: IndexPlace, pin: IndexPin): Promise<EntryTable> {
+    const backend = await loadBackend();
+    const connection = await connect(backend, place);
+    try {
+      const table = await connection.createEmptyTable(tableName, entrySchema(backend.arrow, pin), { mode: "create" });
+      const created = await EntryTable.over(backend, connection, table, place);
+      await created.sync.run();
+      return created;
+    } catch (error) {
+      throw await storeError(error, place);
+    }
+  }
+
+  private static async over(backend: Backend, connection: Connection, table: Table, place: IndexPlace) {
+    const schema = (await table.schema()) as Arrow.Schema;
+    const pin = pinOf(schema);
+    if (pin === undefined) throw await corruptStore(place, "its table was not made by gme-embed");
+    return new EntryTable(backend, connection, table, schema, place, pin);
+  }
+
+  /** Inserts rows; a row with the same key is replaced. */
+  async merge(rows: readonly EntryRow[]): Promise<void> {
+    if (rows.length === 0) return;
+    const records = rows.map(({ sources, ...row }) => ({ ...row, ...sourceColumns(sources) }));
+    const data = this.backend.lancedb.makeArrowTable(records, { schema: this.schema });
+    await this.commit(() =>
+      this.table.mergeInsert("key").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute(data),
+    );
+  }
+
+  /** Gives rows that are there other sources; each must have at least one. */
+  async setSources(changes: readonly { readonly key: string; readonly sources: readonly Source[] }[]): Promise<void> {
+    if (changes.length === 0) return;
+    const records = changes.map(({ key, sources }) => ({ key, ...sourceColumns(sources) }));
+    const schema = sourceSchema(this.backend.arrow, this.schema);
+    const data = this.backend.lancedb.makeArrowTable(records, { schema });
+    await this.commit(() => this.table.mergeInsert("key").whenMatchedUpdateAll().execute(data));
+  }
+
+  async deleteKeys(keys: readonly string[]): Promise<void> {
+    if (keys.length > 0) await this.deleteWhere(keyFilter(keys));
+  }
+
+  async deleteWhere(where: string): Promise<void> {
+    await this.commit(() => this.table.delete(where));
+  }
+
+  /** Sources of the rows with these keys. */
+  async findKeys(keys: readonly string[]): Promise<Map<string, Source[]>> {
+    const found = new Map<string, Source[]>();
+    if (keys.length === 0) return found;
+    for await (const rows of this.scan(["key", "sources"], { where: keyFilter(keys) }))
+      for (const { key, sources } of rows) found.set(key, sources as Source[]);
+    return found;
+  }
+
+  /** Rows that have one of these paths among their sources. */
+  async findPaths(paths: readonly string[]): Promise<{ key: string; sources: Source[] }[]> {
+    if (paths.length === 0) return [];
+    const found: { key: string; sources: Source[] }[] = [];
+    const where = `array_has_any(paths, [${paths.map(sqlText).join(", ")}])`;
+    for await (const rows of this.scan(["key", "sources"], { where }))
+      found.push(...rows.map(({ key, sources }) => ({ key, sources: sources as Source[] })));
+    return found;
+  }
+
+  /** Rows in batches of some thousands. */
+  async *scan(columns: readonly string[], { where, limit }: ScanOptions = {}): AsyncGenerator<ReadRow[]> {
+    try {
+      let query = this.table.query().select([...columns]);
+      if (where !== undefined) query = query.where(where);
+      if (limit !== undefined) query = query.limit(limit);
+      for await (const batch of query) yield readBatch(batch as unknown as Arrow.RecordBatch, columns);
+    } catch (error) {
+      throw await storeError(error, this.place);
+    }
+  }
+
+  /** The nearest rows, nearest first, with `_distance` = 1 − cosine. */
+  async nearest(vector: Float32Array, options: NearestOptions): Promise<ReadRow[]> {
+    const { columns, limit, where, minScore, exact, probes, refine } = options;
+    try {
+      let query = this.table.query().nearestTo(vector).distanceType("cosine") as VectorQuery;
+      query = query.select([...columns, "_distance"]).limit(limit);
+      if (where !== undefined) query = query.where(where);
+      if (minScore !== undefined) query = query.distanceRange(undefined, Math.max(0, 1 - minScore) + 1e-6);
+      if (exact) query = query.bypassVectorIndex();
+      else if (probes !== undefined && refine !== undefined) query = query.nprobes(probes).refineFactor(refine);
+      const result = await query.toArrow();
+      return result.batches.flatMap((batch) => readBatch(batch as Arrow.RecordBatch, [...columns, "_distance"]));
+    } catch (error) {
+      throw await storeError(error, this.place);
+    }
+  }
+
+  async countRows(where?: string): Promise<number> {
+    return this.read(() => this.table.countRows(where));
+  }
+
+  async version(): Promise<number> {
+    return this.read(() => this.table.version());
+  }
+
+  /** Newest first. */
+  async versions(): Promise<number[]> {
+    const versions = await this.read(() => this.table.listVersions());
+    return versions.map(({ version }) => version).sort((a, b) => b - a);
+  }
+
+  /** Makes an older version the newest. */
+  async restore(version: number): Promise<void> {
+    await this.read(() => this.table.checkout(version));
+    await this.commit(() => this.table.restore());
+  }
+
+  /** Reads at an older version until `checkoutLatest`. */
+  async checkout(version: number | undefined): Promise<void> {
+    await this.read(() => (version === undefined ? this.table.checkoutLatest() : this.table.checkout(version)));
+  }
+
+  /** Joins small files, brings new rows into the vector index and removes versions from before `keepAfter`. */
+  async optimize(keepAfter: Date): Promise<void> {
+    await this.commit(() => this.table.optimize({ cleanupOlderThan: keepAfter }));
+  }
+
+  async vectorIndex(): Promise<{ type: string; indexedRows: number; unindexedRows: number } | undefined> {
+    const stats = await this.read(() => this.table.indexStats("vector_idx"));
+    if (stats === undefined) return undefined;
+    return { type: stats.indexType, indexedRows: stats.numIndexedRows, unindexedRows: stats.numUnindexedRows };
+  }
+
+  /** IVF with RaBitQ codes, which a search refines by the vectors themselves; replaces what was there. */
+  async buildVectorIndex(): Promise<void> {
+    const { Index } = this.backend.lancedb;
+    const config =
+      this.pin.dimensions % 8 === 0
+        ? Index.ivfRq({ distanceType: "cosine" })
+        : Index.ivfFlat({ distanceType: "cosine" });
+    await this.commit(() => this.table.createIndex("vector", { config, replace: true }));
+  }
+
+  close(): void {
+    this.table.close();
+    this.connection.close();
+  }
+
+  private async read<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      throw await storeError(error, this.place);
+    }
+  }
+
+  private async commit(run: () => Promise<unknown>): Promise<void> {
+    await this.read(run);
+    await this.sync.run();
+  }
+}
+
+async function loadBackend(): Promise<Backend> {
+  try {
+    const [lancedb, arrow] = await Promise.all([import("@lancedb/lancedb"), import("apache-arrow")]);
+    return { lancedb, arrow };
+  } catch (cause) {
+    throw new GmeError(
+      "GME_STORE_BACKEND_MISSING",
+      "LanceDB, which holds the index, does not load on this machine; install it with: npm install @lancedb/lancedb@0.37.1 apache-arrow@18.1.0",
+      { expected: "the package @lancedb/lancedb for this platform (there is none for macOS on Intel)", cause },
+    );
+  }
+}
+
+async function connect({ lancedb }: Backend, place: IndexPlace): Promise<Connection> {
+  const session: Session = new lancedb.Session(indexCacheBytes, metadataCacheBytes);
+  try {
+    return await lancedb.connect(place.uri, { session, readConsistencyInterval: readerInterval });
+  } catch (error) {
+    throw await storeError(error, place);
+  }
+}
+
+function keyFilter(keys: readonly string[]): string {
+  return `key IN (${keys.map(sqlText).join(", ")})`;
+}
+
+function readBatch(batch: Arrow.RecordBatch, columns: readonly string[]): ReadRow[] {
+  const vectors = columns.map((name) => batch.getChild(name));
+  return Array.from({ length: batch.numRows }, (_, i) =>
+    Object.fromEntries(columns.map((name, c) => [name, plainValue(vectors[c]?.get(i))])),
+  ) as unknown as ReadRow[];
+}
+
+/** Arrow's views as values of our own: lists as arrays, lists of numbers as typed arrays, structs as objects, bytes copied. */
+function plainValue(value: unknown): unknown {
+  if (value === null || typeof value !== "object") return typeof value === "bigint" ? Number(value) : (value ?? null);
+  if (value instanceof Uint8Array) return Uint8Array.from(value);
+  if (isVector(value)) {
+    const items = value.toArray();
+    return ArrayBuffer.isView(items) ? (items as Float32Array).slice() : Array.from(items, plainValue);
+  }
+  return (value as { toJSON(): unknown }).toJSON();
+}
+
+/** A struct's row has toArray and toJSON as well, but no count of nulls. */
+function isVector(value: object): value is Arrow.Vector {
+  return "nullCount" in value;
+}
