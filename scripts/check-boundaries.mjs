@@ -14,6 +14,7 @@ const nodeHeader =
   /^\s*#\s*include\s*[<"](?:[^>"]*\/)?(node(_[a-z_]+)?|js_native_api[a-z_]*|napi[a-z.-]*|uv|v8[a-z-]*)\.h[>"]/m;
 const ggmlHeader = /^\s*#\s*include\s*[<"](?:[^>"]*\/)?(ggml|gguf)[a-z-]*\.h[>"]/m;
 const addonLoading = /node-gyp-build|process\.dlopen|\.node["'`]/;
+const storeLoading = /(?<!typeof )\b(?:import|require)\("@lancedb\/lancedb"\)|^import (?!type).*"@lancedb\/lancedb"/m;
 const importSpecifier = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)["'`]([^"'`\n]+)["'`]/g;
 
 const withoutComments = (text) => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "$1");
@@ -40,10 +41,12 @@ function checkNative(file, text) {
   return found;
 }
 
-// lib/cli and lib/server stand on the public entry alone.
+// lib/cli and lib/server stand on the public entries alone.
 function checkLibrary(file, text) {
   const found = [];
   const code = withoutComments(text);
+  if (file !== "lib/index-store/entry-table.ts" && storeLoading.test(code))
+    found.push("only lib/index-store/entry-table.ts may load LanceDB");
   if (file !== "lib/binding.ts" && addonLoading.test(code)) found.push("only lib/binding.ts may load the addon");
   const folder = file.match(/^lib\/(cli|server)\//)?.[0];
   if (!folder) return found;
@@ -51,8 +54,8 @@ function checkLibrary(file, text) {
     if (!specifier.startsWith(".")) continue;
     const target = posix.normalize(posix.join(posix.dirname(file), specifier));
     const isOutside = !target.startsWith("lib") && !target.startsWith("native");
-    if (target.startsWith(folder) || isOutside || /^lib\/index(\.js|\.ts)?$/.test(target)) continue;
-    found.push(`imports "${specifier}"; ${folder} uses only lib/index and its own folder`);
+    if (target.startsWith(folder) || isOutside || /^lib\/(index-store\/)?index(\.js|\.ts)?$/.test(target)) continue;
+    found.push(`imports "${specifier}"; ${folder} uses only lib/index, lib/index-store/index and its own folder`);
   }
   return found;
 }

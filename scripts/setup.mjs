@@ -84,18 +84,17 @@ function buildNative(withTests) {
   console.log(`native build: done in ${time} s`);
 }
 
-// The ESM entry re-exports the CommonJS one by name, so that both kinds of user share one instance.
-function writeEsmEntry() {
-  const names = Object.keys(createRequire(import.meta.url)(at("dist", "index.js"))).filter(
-    (name) => name !== "default",
-  );
+// An ESM entry re-exports the CommonJS one by name, so that both kinds of user share one instance.
+function writeEsmEntry(...folder) {
+  const entry = at("dist", ...folder, "index.js");
+  const names = Object.keys(createRequire(import.meta.url)(entry)).filter((name) => name !== "default");
   const lines = [
     'import entry from "./index.js";',
     "",
     ...names.sort().map((name) => `export const ${name} = entry.${name};`),
   ];
-  writeFileSync(at("dist", "index.mjs"), `${lines.join("\n")}\n`);
-  writeFileSync(at("dist", "index.d.mts"), 'export * from "./index.js";\n');
+  writeFileSync(at("dist", ...folder, "index.mjs"), `${lines.join("\n")}\n`);
+  writeFileSync(at("dist", ...folder, "index.d.mts"), 'export * from "./index.js";\n');
 }
 
 function compileTypeScript() {
@@ -116,6 +115,7 @@ function compileTypeScript() {
     "tsconfig.build.json",
   ]);
   writeEsmEntry();
+  writeEsmEntry("index-store");
   writeFileSync(stampFile, digest);
   console.log(`dist: compiled in ${time} s`);
 }

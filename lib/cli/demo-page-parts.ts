@@ -1,21 +1,8 @@
-/** Style of the gallery: light and dark by the reader's system, one column on a phone. */
-export const demoStyle = `
-:root {
-  color-scheme: light dark;
-  --ground: #f6f5f2; --card: #ffffff; --ink: #1d2126; --quiet: #5d6670; --line: #e0ded8; --accent: #2f6f73; --mark: #fdf3d7; --tile: #ffffff;
-}
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #15181b; --card: #1e2327; --ink: #e8eaec; --quiet: #9aa4ad; --line: #30373d; --accent: #7cc4c6; --mark: #3a3320; --tile: #f4f4f2; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main, footer { max-width: 70rem; margin: 0 auto; padding: 0 1.25rem; }
-header { padding-top: 2.5rem; }
-h1 { font-size: clamp(1.6rem, 5vw, 2.3rem); line-height: 1.15; margin: 0 0 .6rem; letter-spacing: -.01em; }
-h2 { font-size: 1.25rem; margin: 2.75rem 0 .25rem; }
-p { margin: .25rem 0 1rem; color: var(--quiet); max-width: 44rem; }
+import { pageStyle } from "./page-parts";
+
+/** Style of the gallery, one column on a phone. */
+export const demoStyle = `${pageStyle}
 .notice { background: var(--mark); color: var(--ink); padding: .75rem 1rem; border-radius: .5rem; }
-code { font: .92em ui-monospace, monospace; white-space: nowrap; padding: .1em .35em; border-radius: .3em; background: var(--card); }
 .pic { display: block; width: 100%; aspect-ratio: 1; background-size: cover; background-color: var(--tile); border-radius: .4rem; }
 .small { display: inline-block; width: 2.6rem; flex: none; }
 .queries { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
@@ -23,7 +10,6 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 h3 { display: flex; align-items: center; gap: .55rem; min-height: 2.6rem; margin: 0 0 .7rem; font-size: 1.05rem; font-weight: 600; }
 h3 small { color: var(--quiet); font-weight: 400; }
 .plus { color: var(--quiet); font-weight: 400; }
-ol, ul { list-style: none; margin: 0; padding: 0; }
 .answers { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .5rem; }
 .answers li, .gallery button { text-align: center; font-size: .78rem; line-height: 1.25; }
 .answers span:not(.pic), .gallery span:not(.pic) { display: block; margin-top: .35rem; overflow-wrap: break-word; hyphens: auto; }
@@ -41,9 +27,6 @@ th[scope="row"] { text-align: left; padding-left: 0; }
 tbody td { text-align: center; padding: .45rem .6rem; min-width: 4rem; border-radius: .35rem;
   background: color-mix(in srgb, var(--accent) calc(var(--s, 0%) * .55), var(--card)); }
 td.highest { box-shadow: inset 0 0 0 2px var(--accent); font-weight: 700; }
-footer { margin-top: 3rem; padding-top: 1.25rem; padding-bottom: 2.5rem; font-size: .85rem; }
-footer p { margin: 0 0 .4rem; }
-footer strong { color: var(--ink); font-size: 1rem; }
 @media (max-width: 30rem) { .answers { gap: .45rem; } .answers li { font-size: .6rem; } .answers span:not(.pic) { margin-inline: -.35rem; overflow-wrap: normal; } .figures th { white-space: normal; } article { padding: .75rem .7rem .8rem; } }
 `;
 

@@ -1,12 +1,11 @@
 import type { DemoReport, DemoResult, QueryResult, Sample } from "./demo-run";
 import { demoScript, demoStyle } from "./demo-page-parts";
+import { dataUrl, escapeHtml } from "./page-parts";
 
 /** The gallery as one HTML file that needs nothing else: pictures inlined once each, as backgrounds of their class. */
 export function demoPage({ report, samples, pictureScores }: DemoResult): string {
   const placeOf = new Map(samples.map(({ picture }, i) => [picture, i]));
-  const pictures = samples.map(
-    ({ bytes }, i) => `.p${i}{background-image:url(data:image/png;base64,${base64(bytes)})}`,
-  );
+  const pictures = samples.map(({ bytes }, i) => `.p${i}{background-image:url(${dataUrl("image/png", bytes)})}`);
   const scores = pictureScores.map((row) => Array.from(row, (score) => Number(score.toFixed(3))));
   return `<!doctype html>
 <html lang="en">
@@ -115,21 +114,6 @@ function pictureTag(place: number, caption: string, classes = "pic"): string {
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(0)} %`;
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
-}
-
-export function escapeHtml(text: string): string {
-  const names: { [character: string]: string } = {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-    '"': "&quot;",
-    "'": "&#39;",
-  };
-  return text.replace(/[&<>"']/g, (character) => names[character]);
 }
 
 /** JSON that cannot end the script element around it. */

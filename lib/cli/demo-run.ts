@@ -1,6 +1,9 @@
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { attribution, bundledModelPath, GmeError, type GmeInput, type GmeModel, similarity } from "../index";
+import { rmSync } from "node:fs";
+import { mkdtemp, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { attribution, bundledModelPath, GmeError, type GmeModel, similarity } from "../index";
+import type { GmeIndex, IndexEvent, IndexProgress } from "../index-store/index";
 
 export interface Sample {
   /** File name of the picture. */
@@ -75,15 +78,17 @@ const queries: readonly { text?: string; picture?: string }[] = [
 ];
 const answersShown = 5;
 
+const demoFolder = join(dirname(bundledModelPath), "emoji-tiny");
+const samplesFolder = join(demoFolder, "samples");
+
 /** The bundled pictures and captions, in the order of captions.json. */
 export async function readSamples(): Promise<Sample[]> {
-  const folder = join(dirname(bundledModelPath), "emoji-tiny");
-  const file = join(folder, "captions.json");
+  const file = join(demoFolder, "captions.json");
   try {
     const captions = JSON.parse(await readFile(file, "utf8")) as { [picture: string]: { caption: string } };
     return await Promise.all(
       Object.entries(captions).map(async ([picture, { caption }]) => {
-        return { picture, caption, bytes: await readFile(join(folder, "samples", picture)) };
+        return { picture, caption, bytes: await readFile(join(samplesFolder, picture)) };
       }),
     );
   } catch (cause) {
@@ -96,25 +101,119 @@ export async function readSamples(): Promise<Sample[]> {
   }
 }
 
-/** Embeds pictures, captions, both together, and the queries; `onProgress` gets the number of items done. */
+/** Called with the number of vectors that are done, and of all. */
+type OnProgress = (done: number, total: number) => void;
+
+/** Indexes pictures, captions and both together in a folder that is gone at the end, and searches it. */
 export async function runDemo(
   model: GmeModel,
   samples: readonly Sample[],
-  onProgress: (done: number, total: number) => void,
+  onProgress: OnProgress,
   signal: AbortSignal,
 ): Promise<DemoResult> {
   const start = performance.now();
-  const imageOf = new Map(samples.map(({ picture, bytes }) => [picture, bytes]));
-  const inputs: GmeInput[] = [
-    ...samples.map(({ bytes }) => ({ image: bytes })),
-    ...samples.map(({ caption }) => ({ text: caption })),
-    ...samples.map(({ bytes, caption }) => ({ image: bytes, text: caption })),
-    ...queries.map(({ text, picture }) => ({ text, image: picture === undefined ? undefined : imageOf.get(picture) })),
-  ];
-  const vectors = await model.embedBatch(inputs, { signal, onProgress: ({ done }) => onProgress(done, inputs.length) });
-  const seconds = (performance.now() - start) / 1000;
+  const folder = await mkdtemp(join(tmpdir(), "gme-demo-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", remove); // a second signal ends the process at once
+  try {
+    const { openIndex } = await import("../index-store/index.js");
+    const index = await openIndex(join(folder, "index"), { model, signal });
+    try {
+      const vectors = await indexSamples(index, samples, onProgress, signal);
+      const answers = await searchAll(index, samples, onProgress, signal);
+      return demoResult(model, samples, vectors, answers, (performance.now() - start) / 1000);
+    } finally {
+      await index.close();
+    }
+  } finally {
+    remove();
+    process.off("exit", remove);
+  }
+}
+
+function totalOf(samples: readonly Sample[]): number {
+  return samples.length * 3 + queries.length;
+}
+
+interface SampleVectors {
+  readonly pictures: readonly Float32Array[];
+  readonly captions: readonly Float32Array[];
+  readonly fused: readonly Float32Array[];
+}
+
+const captionId = (picture: string) => `caption of ${basename(picture, ".png")}`;
+const fusedId = (picture: string) => `${basename(picture, ".png")} with its caption`;
+
+/** Three rows per sample; their vectors come back from the index. */
+async function indexSamples(
+  index: GmeIndex,
+  samples: readonly Sample[],
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<SampleVectors> {
   const n = samples.length;
-  const [pictures, captions, fused] = [0, 1, 2].map((part) => vectors.slice(part * n, (part + 1) * n));
+  const progressFrom =
+    (first: number) =>
+    ({ done }: IndexProgress) =>
+      onProgress(first + done, totalOf(samples));
+  const captions = samples.map(({ picture, caption }) => ({ id: captionId(picture), text: caption }));
+  const fused = samples.map(({ picture, caption, bytes }) => ({ id: fusedId(picture), text: caption, image: bytes }));
+  let failure: GmeError | undefined;
+  const onEvent = (event: IndexEvent) => {
+    if (event.type === "failed") failure ??= event.error;
+  };
+  await index.addFiles([samplesFolder], { onProgress: progressFrom(0), onEvent, signal });
+  if (failure !== undefined) throw failure;
+  await index.add([...captions, ...fused], { onProgress: progressFrom(n), signal });
+  const found = new Map<string, Float32Array>();
+  for await (const entries of index.entries({ vectors: true })) {
+    for (const { paths, embedding } of entries)
+      for (const path of paths) if (embedding !== undefined) found.set(path, embedding);
+  }
+  const vectorOf = (path: string): Float32Array => {
+    const vector = found.get(path);
+    if (vector === undefined) throw new GmeError("GME_INTERNAL", `${path} is not in the index of the demonstration`);
+    return vector;
+  };
+  return {
+    pictures: samples.map(({ picture }) => vectorOf(join(samplesFolder, picture))),
+    captions: captions.map(({ id }) => vectorOf(id)),
+    fused: fused.map(({ id }) => vectorOf(id)),
+  };
+}
+
+/** The queries over the pictures alone: the other rows have no file. */
+async function searchAll(
+  index: GmeIndex,
+  samples: readonly Sample[],
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<QueryResult[]> {
+  const sampleOf = new Map(samples.map((sample) => [sample.picture, sample]));
+  const results: QueryResult[] = [];
+  for (const query of queries) {
+    const image = query.picture === undefined ? undefined : sampleOf.get(query.picture)?.bytes;
+    const rows = await index.search(query.text, { image, path: "*.png", limit: answersShown + 1, signal });
+    const answers = rows.flatMap(({ path, score }): Answer[] => {
+      const sample = sampleOf.get(basename(path));
+      return sample === undefined || sample.picture === query.picture
+        ? []
+        : [{ picture: sample.picture, caption: sample.caption, score }];
+    });
+    results.push({ ...query, answers: answers.slice(0, answersShown) });
+    onProgress(samples.length * 3 + results.length, totalOf(samples));
+  }
+  return results;
+}
+
+function demoResult(
+  model: GmeModel,
+  samples: readonly Sample[],
+  { pictures, captions, fused }: SampleVectors,
+  answers: readonly QueryResult[],
+  seconds: number,
+): DemoResult {
+  const n = samples.length;
   const captionScores = similarity(captions, pictures);
   const { name, parameters, type, device } = model.info as unknown as DemoReport["model"];
   const report: DemoReport = {
@@ -123,7 +222,7 @@ export async function runDemo(
     model: { name, parameters, type, device },
     samples: n,
     dimensions: model.dimensions,
-    embedded: vectors.length,
+    embedded: totalOf(samples),
     seconds,
     table: tableOf(samples, captionScores),
     chance: { at1: 1 / n, at5: 5 / n },
@@ -132,7 +231,7 @@ export async function runDemo(
       { from: "picture", to: "caption", ...recallOf(similarity(pictures, captions)) },
       { from: "caption", to: "picture with caption", ...recallOf(similarity(captions, fused)) },
     ],
-    queries: similarity(vectors.slice(3 * n), pictures).map((scores, i) => answersTo(queries[i], scores, samples)),
+    queries: answers,
   };
   return { report, samples, pictureScores: similarity(pictures, pictures) };
 }
@@ -147,17 +246,4 @@ function recallOf(scores: readonly Float32Array[]): { at1: number; at5: number }
   const ranks = scores.map((row, i) => row.filter((score) => score > row[i]).length);
   const share = (k: number) => ranks.filter((rank) => rank < k).length / ranks.length;
   return { at1: share(1), at5: share(5) };
-}
-
-function answersTo(
-  query: { text?: string; picture?: string },
-  scores: Float32Array,
-  samples: readonly Sample[],
-): QueryResult {
-  const answers = samples
-    .map(({ picture, caption }, i) => ({ picture, caption, score: scores[i] }))
-    .filter(({ picture }) => picture !== query.picture)
-    .sort((a, b) => b.score - a.score)
-    .slice(0, answersShown);
-  return { ...query, answers };
 }

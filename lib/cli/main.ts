@@ -4,10 +4,13 @@ import { attribution, version } from "../index";
 import { convertCommand } from "./convert";
 import { demoCommand } from "./demo";
 import { embedCommand } from "./embed";
+import { exportCommand } from "./export";
+import { indexCommand } from "./index-command";
 import { inspectCommand } from "./inspect";
 import { exitCodes, note, reportError, UsageError } from "./output";
 import { pullCommand } from "./pull";
 import { rmCommand } from "./rm";
+import { searchCommand } from "./search";
 import { listenForSignals, stopCode } from "./signals";
 import { verifyCommand } from "./verify";
 
@@ -20,8 +23,11 @@ function makeProgram(): Command {
     .description("GME embeddings of texts, pictures and both, from a GGUF file")
     .version(`gme-embed ${version}\n${attribution}`, "-V, --version")
     .addHelpText("after", exitHelp)
+    .addCommand(indexCommand())
+    .addCommand(searchCommand())
     .addCommand(embedCommand())
     .addCommand(inspectCommand())
+    .addCommand(exportCommand())
     .addCommand(convertCommand())
     .addCommand(pullCommand())
     .addCommand(rmCommand())

@@ -69,8 +69,19 @@ export function addModelFlags(command: Command): Command {
   return addOptionFlags(command, loadOptions);
 }
 
-/** The model of `--model`, of GME_MODEL, the default of the store, or the bundled one with a notice. */
+/** The model of `--model`, of GME_MODEL, the default of the store, or the bundled one with a notice; loaded. */
 export async function openModel(flags: Flags, signal?: AbortSignal): Promise<GmeModel> {
+  const { path, options } = await chosenModel(flags);
+  const progress = await startProgress("loading", 1, "");
+  try {
+    return await load(path, { ...options, signal, onProgress: (fraction) => progress.update(fraction) });
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The same model by its file or name, and how it is to be loaded: for what loads it later, or elsewhere. */
+export async function chosenModel(flags: Flags): Promise<{ path: string; options: LoadOptions }> {
   const path = await modelPath(flags.model as string | undefined);
   const options = optionsOf<LoadOptions>(flags, loadOptions);
   const threads = process.env.GME_THREADS;
@@ -79,12 +90,7 @@ export async function openModel(flags: Flags, signal?: AbortSignal): Promise<Gme
       throw new UsageError(`GME_THREADS is ${JSON.stringify(threads.slice(0, 40))}, an integer is expected`);
     options.threads = Number(threads);
   }
-  const progress = await startProgress("loading", 1, "");
-  try {
-    return await load(path, { ...options, signal, onProgress: (fraction) => progress.update(fraction) });
-  } finally {
-    progress.stop();
-  }
+  return { path, options };
 }
 
 async function modelPath(flag: string | undefined): Promise<string> {

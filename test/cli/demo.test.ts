@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { DemoReport } from "../../lib/cli/demo-run";
@@ -60,4 +60,31 @@ t.test("demo ends with 1 where the gallery cannot be written, and with 2 for a w
   const wrong = await gme(["demo", "--ouput", "x"]);
   t.equal(wrong.code, 2);
   t.same(wrong.addons, []);
+});
+
+t.test("demo leaves nothing in the folder for temporary files, whether it ends by itself or by a signal", async (t) => {
+  const temporary = join(folder, "temporary");
+  mkdirSync(temporary);
+  const env = { TMPDIR: temporary, TEMP: temporary };
+  const indexes = () => readdirSync(temporary).filter((name) => name.startsWith("gme-demo-"));
+  const whole = await gme(["demo", "--out", join(folder, "whole.html")], { env });
+  t.equal(whole.code, 0, whole.stderr);
+  t.strictSame(indexes(), []);
+  const out = join(folder, "stopped.html");
+  let seen = 0;
+  const stopped = await gme(["demo", "--out", out], {
+    env,
+    during: (child) => {
+      const look = setInterval(() => {
+        if (child.exitCode !== null) clearInterval(look);
+        seen = Math.max(seen, indexes().length);
+        if (seen > 0) child.kill("SIGINT");
+        if (seen > 0) clearInterval(look);
+      }, 10);
+    },
+  });
+  t.equal(seen, 1, "there was an index");
+  t.equal(stopped.code, 130, stopped.stderr);
+  t.strictSame(indexes(), []);
+  t.notOk(existsSync(out));
 });
