@@ -18,7 +18,7 @@ export async function searchIndex(
   embed: (task: EmbedTask) => Promise<EmbedOutcome>,
 ): Promise<SearchResult[]> {
   checkOptions(query, options);
-  const vector = options.embedding ?? (await queryVector(query, options, embed));
+  const vector = options.embedding ?? (await queryVector(query, options, table.pin.dimensions, embed));
   checkQueryVector(vector, table.pin.dimensions);
   const { limit = 10, minScore, exact, thumbnails } = options;
   const rows = await table.nearest(vector, {
@@ -36,11 +36,12 @@ export async function searchIndex(
 async function queryVector(
   query: string | undefined,
   options: SearchOptions,
+  dimensions: number,
   embed: (task: EmbedTask) => Promise<EmbedOutcome>,
 ): Promise<Float32Array> {
   const { image, kind } = options;
-  const instruction =
-    options.instruction ?? queryInstruction(kind, { text: query !== undefined, image: image !== undefined });
+  const given = { text: query !== undefined, image: image !== undefined };
+  const instruction = options.instruction ?? queryInstruction(kind, given, dimensions);
   const task: EmbedTask = {
     ...(query !== undefined && { text: query }),
     ...(image !== undefined && { image: { source: image } }),
@@ -55,15 +56,20 @@ async function queryVector(
 function filterOf({ kind, path, where }: SearchOptions): string | undefined {
   const filters: string[] = [];
   if (kind !== undefined) filters.push(`kind = ${sqlText(kind)}`);
-  // The paths of a row in one text, each in a line of its own behind a slash-less mark that no path holds.
-  if (path !== undefined) filters.push(pathFilter(path));
+  if (path !== undefined) filters.push(`(${pathFilter(path)})`);
   if (where !== undefined) filters.push(`(${where})`);
   return filters.length === 0 ? undefined : filters.join(" AND ");
 }
 
-/** On the newest path; a row's other paths count by an expression over all of them. */
+/** Stands between a row's paths where they are matched together; absolute paths begin with a slash, which `*` does not match. */
+const pathSeparator = "\u{10FFFE}";
+
+/** On any of a row's paths. */
 export function pathFilter(glob: string): string {
-  return `regexp_like(path, ${sqlText(globToRegex(glob))})`;
+  const regex = globToRegex(glob);
+  const anywhere = `(?:^|${pathSeparator})${regex.slice(1, -1)}(?:${pathSeparator}|$)`;
+  const joined = `array_to_string(paths, ${sqlText(pathSeparator)})`;
+  return `regexp_like(path, ${sqlText(regex)}) OR (array_length(paths) > 1 AND regexp_like(${joined}, ${sqlText(anywhere)}))`;
 }
 
 /** A row's columns without those that are null. */

@@ -1,13 +1,18 @@
 import type { EntryKind } from "./index-types";
 
+/** Vector lengths of GME-2B and GME-7B: other models (the demonstration model, test models) were not trained with instructions. */
+const lengthsOfGme: readonly number[] = [1_536, 3_584];
+
 /**
- * The instruction of a query by what is sought. The first is the model card's own; those for pages and passages follow the wording of
- * the retrieval tasks that GME was evaluated on. Sought among everything, the model's default instruction holds.
+ * The instruction of a query by what is sought; undefined: the model's default. The first one for texts is the model card's own; those
+ * for pages and passages follow the wording of the retrieval tasks that GME was evaluated on.
  */
 export function queryInstruction(
   sought: EntryKind | undefined,
-  query: { text: boolean; image: boolean },
+  query: { readonly text: boolean; readonly image: boolean },
+  dimensions: number,
 ): string | undefined {
+  if (!lengthsOfGme.includes(dimensions)) return undefined;
   switch (sought) {
     case "image":
       if (query.text && query.image) return "Find an image that matches the given image and text.";

@@ -25,7 +25,7 @@ export async function storeError(error: unknown, place: IndexPlace): Promise<Gme
     const cause = Object.assign(new Error(`the index cannot be read or written (${errno})`), { code: errno });
     return ioError(cause, place.uri);
   }
-  if (/parsing function|Schema error|SQL|Invalid user input|Invalid input|not found in schema|Optimizer rule/i.test(text))
+  if (/parsing function|Schema error|SQL|Invalid user input|Invalid input|not found in schema|Optimizer rule|Error during planning/i.test(text))
     return new GmeError("GME_OPTION_INVALID", `the filter is not understood: ${firstSentence(text)}`, { field: "options.where", expected: "SQL over the index's columns", cause: error }); // biome-ignore format: one line says it
   return corruptStore(place, firstSentence(text), error);
 }
@@ -77,6 +77,7 @@ function firstSentence(text: string): string {
   const sentence = text
     .split(/\n|, \/[\w./-]+\.rs:\d+/)[0]
     .replace(/^Failed to [a-z ]+: /i, "")
+    .replace(/^(?:GenericFailure, )?(?:lance error: )?(?:LanceError\(\w+\): )?/, "")
     .replace(/\/(rustc|usr\/local\/cargo)\/\S+/g, "")
     .trim();
   return printable(sentence === "" ? "unknown reason" : sentence);

@@ -5,8 +5,8 @@ import type { EntryTable } from "./entry-table";
 export const vectorIndexRows = 20_000;
 
 /** Partitions that a search visits, and how many times more rows than asked for it compares by their own vectors. */
-export const searchProbes = 40;
-export const searchRefine = 20;
+export const searchProbes = 80;
+export const searchRefine = 50;
 
 /** The index is built anew when more than this share of the rows came after it. */
 const rebuildShare = 0.5;

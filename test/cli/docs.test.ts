@@ -7,6 +7,9 @@ import { root } from "../helpers/fixtures";
 
 const commands = [
   "gme",
+  "gme index",
+  "gme search",
+  "gme export",
   "gme embed",
   "gme inspect model",
   "gme inspect tokens",
