@@ -4,7 +4,7 @@ import type { IndexPin } from "./index-types";
 /** Raised when the columns change their meaning: an index with a higher number is refused, one with a lower number migrated. */
 export const schemaVersion = 1;
 
-const pinKey = "gme-embed";
+export const pinKey = "gme-embed";
 
 /** The table's columns; what all rows have in common stands in the schema's metadata, so that it appears with the table. */
 export function entrySchema(arrow: typeof Arrow, pin: IndexPin): Arrow.Schema {

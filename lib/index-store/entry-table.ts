@@ -1,12 +1,14 @@
 import type { Connection, Session, Table, VectorQuery } from "@lancedb/lancedb";
 import type * as Arrow from "apache-arrow";
-import { GmeError } from "../errors";
+import { GmeError, printable } from "../errors";
+import { readBatch } from "./batch-rows";
 import { type EntryRow, type Source, sourceColumns } from "./entry-row";
-import { entrySchema, pinOf, sourceSchema } from "./entry-schema";
+import { entrySchema, pinKey, pinOf, sourceSchema } from "./entry-schema";
 import type { IndexPlace } from "./index-place";
 import type { IndexPin } from "./index-types";
 import { sqlText } from "./path-glob";
-import { corruptStore, storeError, tableName } from "./store-errors";
+import { corruptStore, isFilterFault, storeError } from "./store-errors";
+import { committedVersion, isSoundManifest, manifestFiles, noteCommitted, tableName } from "./store-files";
 import { StoreSync } from "./store-sync";
 
 /** A row as it is read: the columns that were asked for. */
@@ -37,6 +39,9 @@ export interface NearestOptions {
   readonly refine?: number;
 }
 
+/** `field` of the error that tells of somebody else's table. */
+export const foreignField = "schema";
+
 interface Backend {
   readonly lancedb: typeof import("@lancedb/lancedb");
   readonly arrow: typeof Arrow;
@@ -63,13 +68,25 @@ export class EntryTable {
     this.sync = new StoreSync(place);
   }
 
-  /** Undefined where there is no index. Rejects with GME_STORE_CORRUPT, GME_STORE_BACKEND_MISSING, GME_IO_ERROR. */
-  static async open(place: IndexPlace): Promise<EntryTable | undefined> {
+  /**
+   * Undefined where there is no index. Rejects with GME_STORE_CORRUPT, GME_STORE_BACKEND_MISSING, GME_IO_ERROR; to be mended, a table
+   * may lack its newest versions.
+   */
+  static async open(place: IndexPlace, { toMend = false } = {}): Promise<EntryTable | undefined> {
     const backend = await loadBackend();
+    const committed = toMend ? 0 : await committedVersion(place); // before the table: a writer may commit meanwhile
+    await checkNewestManifest(place);
     const connection = await connect(backend, place);
     try {
-      if (!(await connection.tableNames()).includes(tableName)) return undefined;
-      return await EntryTable.over(backend, connection, await connection.openTable(tableName), place);
+      if (!(await connection.tableNames()).includes(tableName)) {
+        if (committed > 0) throw await corruptStore(place, "its table is missing");
+        return undefined;
+      }
+      const table = await EntryTable.over(backend, connection, await connection.openTable(tableName), place);
+      const version = await table.version();
+      if (version >= committed) return table;
+      table.close();
+      throw await corruptStore(place, `its newest version is ${version}, and version ${committed} was committed`);
     } catch (error) {
       throw await storeError(error, place);
     }
@@ -81,7 +98,7 @@ export class EntryTable {
     try {
       const table = await connection.createEmptyTable(tableName, entrySchema(backend.arrow, pin), { mode: "create" });
       const created = await EntryTable.over(backend, connection, table, place);
-      await created.sync.run();
+      await created.settle();
       return created;
     } catch (error) {
       throw await storeError(error, place);
@@ -91,7 +108,7 @@ export class EntryTable {
   private static async over(backend: Backend, connection: Connection, table: Table, place: IndexPlace) {
     const schema = (await table.schema()) as Arrow.Schema;
     const pin = pinOf(schema);
-    if (pin === undefined) throw await corruptStore(place, "its table was not made by gme-embed");
+    if (pin === undefined) throw await foreignTable(schema, place);
     return new EntryTable(backend, connection, table, schema, place, pin);
   }
 
@@ -119,7 +136,7 @@ export class EntryTable {
   }
 
   async deleteWhere(where: string): Promise<void> {
-    await this.commit(() => this.table.delete(where));
+    await this.commit(() => this.table.delete(where), where);
   }
 
   /** Sources of the rows with these keys. */
@@ -149,8 +166,18 @@ export class EntryTable {
       if (limit !== undefined) query = query.limit(limit);
       for await (const batch of query) yield readBatch(batch as unknown as Arrow.RecordBatch, columns);
     } catch (error) {
-      throw await storeError(error, this.place);
+      throw await this.fault(error, where);
     }
+  }
+
+  /** Reads every column but those, and counts the rows. Rejects with GME_STORE_CORRUPT where one cannot be read. */
+  async readThrough(except: readonly string[] = []): Promise<number> {
+    const columns = this.schema.fields.map(({ name }) => name).filter((name) => !except.includes(name));
+    return this.read(async () => {
+      let rows = 0;
+      for await (const batch of this.table.query().select(columns)) rows += batch.numRows;
+      return rows;
+    });
   }
 
   /** The nearest rows, nearest first, with `_distance` = 1 − cosine. */
@@ -166,12 +193,12 @@ export class EntryTable {
       const result = await query.toArrow();
       return result.batches.flatMap((batch) => readBatch(batch as Arrow.RecordBatch, [...columns, "_distance"]));
     } catch (error) {
-      throw await storeError(error, this.place);
+      throw await this.fault(error, where);
     }
   }
 
   async countRows(where?: string): Promise<number> {
-    return this.read(() => this.table.countRows(where));
+    return this.read(() => this.table.countRows(where), where);
   }
 
   async version(): Promise<number> {
@@ -221,23 +248,60 @@ export class EntryTable {
     this.connection.close();
   }
 
-  private async read<T>(run: () => Promise<T>): Promise<T> {
+  private async read<T>(run: () => Promise<T>, where?: string): Promise<T> {
     try {
       return await run();
     } catch (error) {
-      throw await storeError(error, this.place);
+      throw await this.fault(error, where);
     }
   }
 
-  private async commit(run: () => Promise<unknown>): Promise<void> {
-    await this.read(run);
-    await this.sync.run();
+  private async commit(run: () => Promise<unknown>, where?: string): Promise<void> {
+    await this.read(run, where);
+    await this.settle();
   }
+
+  /** From here on the newest version counts. */
+  async settle(): Promise<void> {
+    await this.sync.run();
+    await noteCommitted(this.place, await this.version());
+  }
+
+  /** An error of a filtered call is the filter's when it cannot even be planned, and else the store's. */
+  private async fault(error: unknown, where: string | undefined): Promise<GmeError> {
+    if (where === undefined) return storeError(error, this.place);
+    const isFilter =
+      isFilterFault(error) ||
+      (await this.table
+        .query()
+        .where(where)
+        .explainPlan()
+        .then(
+          () => false,
+          () => true,
+        ));
+    return storeError(error, this.place, isFilter);
+  }
+}
+
+/** Told by its end before Lance reads it, which panics at some of these. */
+async function checkNewestManifest(place: IndexPlace): Promise<void> {
+  const [newest] = await manifestFiles(place);
+  if (newest !== undefined && !(await isSoundManifest(newest.path))) throw await corruptStore(place, "");
+}
+
+/** A pin that cannot be read is damage; a table without one is somebody else's and is left alone. */
+async function foreignTable(schema: Arrow.Schema, place: IndexPlace): Promise<GmeError> {
+  if (schema.metadata.has(pinKey)) return corruptStore(place, "what its vectors were made with cannot be read");
+  const message = `${printable(place.uri)} holds a table "${tableName}" that was not made by gme-embed: give another folder`;
+  return new GmeError("GME_STORE_CORRUPT", message, { file: place.uri, field: foreignField, expected: "an index of gme-embed" }); // biome-ignore format: one line says it
 }
 
 async function loadBackend(): Promise<Backend> {
   try {
-    const [lancedb, arrow] = await Promise.all([import("@lancedb/lancedb"), import("apache-arrow")]);
+    const lancedb = await import("@lancedb/lancedb");
+    // The copy that LanceDB has loaded. An import would load a second one, whose seventy files are all opened at once.
+    const arrow = require("apache-arrow") as typeof Arrow;
     return { lancedb, arrow };
   } catch (cause) {
     throw new GmeError(
@@ -259,27 +323,4 @@ async function connect({ lancedb }: Backend, place: IndexPlace): Promise<Connect
 
 function keyFilter(keys: readonly string[]): string {
   return `key IN (${keys.map(sqlText).join(", ")})`;
-}
-
-function readBatch(batch: Arrow.RecordBatch, columns: readonly string[]): ReadRow[] {
-  const vectors = columns.map((name) => batch.getChild(name));
-  return Array.from({ length: batch.numRows }, (_, i) =>
-    Object.fromEntries(columns.map((name, c) => [name, plainValue(vectors[c]?.get(i))])),
-  ) as unknown as ReadRow[];
-}
-
-/** Arrow's views as values of our own: lists as arrays, lists of numbers as typed arrays, structs as objects, bytes copied. */
-function plainValue(value: unknown): unknown {
-  if (value === null || typeof value !== "object") return typeof value === "bigint" ? Number(value) : (value ?? null);
-  if (value instanceof Uint8Array) return Uint8Array.from(value);
-  if (isVector(value)) {
-    const items = value.toArray();
-    return ArrayBuffer.isView(items) ? (items as Float32Array).slice() : Array.from(items, plainValue);
-  }
-  return (value as { toJSON(): unknown }).toJSON();
-}
-
-/** A struct's row has toArray and toJSON as well, but no count of nulls. */
-function isVector(value: object): value is Arrow.Vector {
-  return "nullCount" in value;
 }

@@ -106,9 +106,9 @@ async function* planText(file: CrawledFile, run: FileRun, context: PlanContext):
   const kind = file.kind === "html" ? "html" : "text";
   const cut = { length: passageLength, overlap: passageOverlap };
   const passages = await readTextPassages(digest.bytes as Buffer, kind, path, cut);
-  if (passages.length === 0) return context.skip(path, digest.size === 0 ? "empty" : "no text in it");
   const source = sourceOf(file, digest, passages.length);
   markOutdated(run, source, context);
+  if (passages.length === 0) return context.skip(path, digest.size === 0 ? "empty" : "no text in it");
   for (const { number, text } of passages) {
     yield {
       key: context.keys.of({ kind: "text", file: digest.sha256, number, text }),

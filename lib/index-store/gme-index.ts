@@ -8,8 +8,18 @@ import { watchRoots } from "./folder-watch";
 import { type CheckOptions, checkTable } from "./index-check";
 import { IndexEngine } from "./index-engine";
 import { IndexLock } from "./index-lock";
-import { type IndexPlace, indexPlace, isFolder, makePlace } from "./index-place";
-import { readAddFilesOptions, readOpenOptions, readPaths } from "./index-options";
+import { type IndexPlace, indexPlace, isFolder, makePlace, removeEmptyPlace } from "./index-place";
+import {
+  readAddFilesOptions,
+  readAddOptions,
+  readCheckOptions,
+  readEntriesOptions,
+  readOpenOptions,
+  readPaths,
+  readPruneOptions,
+  readSearchOptions,
+  readSelection,
+} from "./index-options";
 import { type PruneOptions, pruneTable, type PruneSummary } from "./index-prune";
 import { mendRows, mendStore } from "./index-repair";
 import { readRoots } from "./index-roots";
@@ -75,6 +85,7 @@ export class GmeIndex implements AsyncDisposable {
   private readonly engine: IndexEngine;
   private writing: Promise<unknown> = Promise.resolve();
   private closed = false;
+  private isNewFolder = false;
 
   constructor(
     key: symbol,
@@ -110,20 +121,25 @@ export class GmeIndex implements AsyncDisposable {
   async add(items: Iterable<IndexItem> | AsyncIterable<IndexItem>, options: AddOptions = {}): Promise<IndexSummary> {
     if (typeof items !== "object" || items === null)
       throw badArgument("GME_INPUT_INVALID", "items", "an iterable of items", items);
-    return this.write((access) => addItems(access, items, options));
+    const isIterable = Symbol.iterator in items || Symbol.asyncIterator in items;
+    if (!isIterable) throw badArgument("GME_INPUT_INVALID", "items", "an iterable of items", items);
+    const read = readAddOptions(options);
+    return this.write((access) => addItems(access, items, read));
   }
 
   /** The rows nearest to a text, a picture (`options.image`), both in one vector, or a ready `embedding`; best first. */
   async search(query?: string, options: SearchOptions = {}): Promise<SearchResult[]> {
     const table = this.open();
-    return searchIndex(table, query, options, async (task) => {
-      const engine = await this.engine.get(table.pin, options.signal);
-      return (await engine.embed([task], options.signal))[0];
+    const read = readSearchOptions(options);
+    return searchIndex(table, query, read, async (task) => {
+      const engine = await this.engine.get(table.pin, read.signal);
+      return (await engine.embed([task], read.signal))[0];
     });
   }
 
   /** Every row, in batches. */
-  async *entries({ where, vectors, thumbnails }: EntriesOptions = {}): AsyncGenerator<IndexEntry[]> {
+  async *entries(options: EntriesOptions = {}): AsyncGenerator<IndexEntry[]> {
+    const { where, vectors, thumbnails } = readEntriesOptions(options);
     const columns = ["key", "kind", "path", "paths", "page", "passage", "row", "snippet", "width", "height"];
     columns.push(
       "caption",
@@ -169,7 +185,7 @@ export class GmeIndex implements AsyncDisposable {
 
   /** Reads every row and looks at every file. Rejects with GME_STORE_CORRUPT where the store itself is damaged. */
   async check(options: CheckOptions = {}): Promise<CheckReport> {
-    return (await checkTable(this.open(), this.place, options)).report;
+    return (await checkTable(this.open(), this.place, readCheckOptions(options))).report;
   }
 
   /** Mends what can be mended: goes back to a whole state, unites doubled rows, embeds again what is missing or bad. */
@@ -193,8 +209,8 @@ export class GmeIndex implements AsyncDisposable {
 
   /** Drops files that vanished. Rejects with GME_INDEX_PRUNE_REFUSED where that looks like a disk that is not mounted. */
   async prune(options: PruneOptions = {}): Promise<PruneSummary> {
-    const paths = options.paths?.map((path) => resolve(path));
-    return this.write(({ lock }) => pruneTable(this.open(), this.place, lock, { ...options, paths }));
+    const read = readPruneOptions(options);
+    return this.write(({ lock }) => pruneTable(this.open(), this.place, lock, read));
   }
 
   /** Calls `onChange` after each change below the paths that has settled, until the signal aborts; the caller then indexes again. */
@@ -210,7 +226,8 @@ export class GmeIndex implements AsyncDisposable {
   }
 
   /** Removes rows; the number that went. Files stay where they are and come back with the next `addFiles`. */
-  async remove({ keys, paths, where }: Selection): Promise<number> {
+  async remove(selection: Selection): Promise<number> {
+    const { keys, paths, where } = readSelection(selection);
     const filters: string[] = [];
     if (keys !== undefined && keys.length > 0) filters.push(`key IN (${keys.map(sqlText).join(", ")})`);
     if (paths !== undefined && paths.length > 0)
@@ -235,6 +252,7 @@ export class GmeIndex implements AsyncDisposable {
     await this.engine.close();
     this.table?.close();
     await this.lock?.release();
+    if (this.isNewFolder && this.table === undefined) await removeEmptyPlace(this.place);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -273,11 +291,13 @@ export class GmeIndex implements AsyncDisposable {
     const read = readOpenOptions(options);
     const place = indexPlace(uri);
     if (read.readOnly) return GmeIndex.openForReading(place, read);
-    await makePlace(place);
+    const isNewFolder = await makePlace(place);
     const lock = await IndexLock.take(place);
     try {
       const { table, damage } = await openTable(place);
-      return new GmeIndex(constructorKey, place, lock, table, damage, read);
+      const index = new GmeIndex(constructorKey, place, lock, table, damage, read);
+      index.isNewFolder = isNewFolder;
+      return index;
     } catch (error) {
       await lock.release();
       throw error;

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { readTextPassages } from "../documents/text-file";
-import { abortError, GmeError } from "../errors";
+import { abortError, GmeError, printable } from "../errors";
 import { ContentKeys } from "./content-key";
 import { type CrawledFile, crawl } from "./crawl";
 import type { Source } from "./entry-row";
@@ -31,6 +31,7 @@ export interface CheckFindings {
 
 /** Compares every row with its key, its vector and its files, and the indexed folders with the rows. */
 export async function checkTable(table: EntryTable, place: IndexPlace, options: CheckOptions): Promise<CheckFindings> {
+  const version = await table.version();
   const total = await table.countRows();
   const states = new FileStates();
   const seen = new Set<string>();
@@ -55,10 +56,17 @@ export async function checkTable(table: EntryTable, place: IndexPlace, options: 
     }
     options.onProgress?.({ done: rows, total });
   }
-  if (rows !== total) throw new GmeError("GME_STORE_CORRUPT", `${place.uri}: ${rows} rows can be read of ${total}`, { file: place.uri, value: rows, expected: `${total} rows` }); // biome-ignore format: one line says it
+  const others = await table.readThrough(["key", "sources", "vector"]);
+  if ((rows !== total || others !== total) && (await table.version()) === version)
+    throw fewerRows(place, Math.min(rows, others), total);
   const missing = await countMissing(table, place, known, options.signal);
   const report = { rows, sources: sourceCount, missing, duplicates, bad: badKeys.length, stale };
   return { report, duplicateKeys: [...duplicateKeys], badKeys };
+}
+
+function fewerRows({ uri }: IndexPlace, rows: number, total: number): GmeError {
+  const message = `${printable(uri)}: ${rows} rows can be read of ${total}`;
+  return new GmeError("GME_STORE_CORRUPT", message, { file: uri, value: rows, expected: `${total} rows` });
 }
 
 /** Half of a key's hash in one byte per character. */

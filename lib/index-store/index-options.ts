@@ -1,7 +1,11 @@
+import { resolve } from "node:path";
 import { badArgument } from "../errors";
 import { GmeModel } from "../model";
-import { loadOptions, type OptionSpec, readOptions } from "../options";
-import type { AddFilesOptions, OpenIndexOptions } from "./index-types";
+import { loadOptions, type OptionSpec, readOptions, unknownName } from "../options";
+import type { EntriesOptions, Selection } from "./gme-index";
+import type { CheckOptions } from "./index-check";
+import type { PruneOptions } from "./index-prune";
+import type { AddFilesOptions, AddOptions, OpenIndexOptions, SearchOptions } from "./index-types";
 
 /** The options of addFiles that are flags of `gme index`. */
 export const addFilesOptions: readonly OptionSpec[] = [
@@ -45,19 +49,74 @@ export const addFilesOptions: readonly OptionSpec[] = [
   { name: "maxErrors", kind: "integer", min: 0, max: 1e9, help: "stop after more failures than this" },
 ];
 
-const functionOptions: readonly OptionSpec[] = [
-  { name: "onProgress", kind: "function", help: "called with the run's counts" },
-  { name: "onEvent", kind: "function", help: "called with each failed or skipped file" },
-  { name: "signal", kind: "signal", help: "stops the run; what was embedded is kept" },
+const signalOption: OptionSpec = { name: "signal", kind: "signal", help: "stops the call; what was embedded is kept" };
+const progressOption: OptionSpec = { name: "onProgress", kind: "function", help: "called with the run's counts" };
+const eventOption: OptionSpec = { name: "onEvent", kind: "function", help: "called with each failed or skipped file" };
+
+export function readAddOptions(given: unknown): AddOptions {
+  return readOptions<AddOptions>([progressOption, signalOption], given);
+}
+
+export function readCheckOptions(given: unknown): CheckOptions {
+  return readOptions<CheckOptions>([progressOption, signalOption], given);
+}
+
+export function readPruneOptions(given: unknown): PruneOptions {
+  const { paths, ...rest } = objectOf<PruneOptions>(given);
+  const force: OptionSpec = { name: "force", kind: "boolean", default: false, help: "prune all the same" };
+  const read = readOptions<PruneOptions>([force, signalOption], rest);
+  return { ...read, ...(paths !== undefined && { paths: readPaths(paths).map((path) => resolve(path)) }) };
+}
+
+export function readEntriesOptions(given: unknown): EntriesOptions {
+  const where: OptionSpec = { name: "where", kind: "string", help: "SQL over the columns" };
+  const vectors: OptionSpec = { name: "vectors", kind: "boolean", help: "with the embeddings" };
+  const thumbnails: OptionSpec = { name: "thumbnails", kind: "boolean", help: "with the thumbnails" };
+  return readOptions<EntriesOptions>([where, vectors, thumbnails], given);
+}
+
+const searchOptions: readonly OptionSpec[] = [
+  { name: "path", kind: "string", help: "a glob on the rows' paths" },
+  { name: "where", kind: "string", help: "SQL over the columns" },
+  { name: "instruction", kind: "string", help: "the query's instruction" },
+  { name: "exact", kind: "boolean", help: "compare with every row" },
+  { name: "thumbnails", kind: "boolean", help: "thumbnails with the results" },
+  signalOption,
 ];
 
-export function readAddFilesOptions(given: unknown): AddFilesOptions {
-  const { exclude, ...rest } = (given ?? {}) as AddFilesOptions;
-  if (given !== undefined && (typeof given !== "object" || given === null))
+/** Names and plain types; what a query, kind, limit or vector may be is checked by the search itself. */
+export function readSearchOptions(given: unknown): SearchOptions {
+  const { image, embedding, kind, limit, minScore, ...rest } = objectOf<SearchOptions>(given);
+  const names = ["image", "embedding", "kind", "limit", "minScore"];
+  const known = [...searchOptions.map(({ name }) => name), ...names];
+  for (const name of Object.keys(rest))
+    if (!known.includes(name)) throw unknownName("GME_OPTION_INVALID", "option", `options.${name}`, name, known);
+  return { ...readOptions<SearchOptions>(searchOptions, rest), image, embedding, kind, limit, minScore };
+}
+
+export function readSelection(given: unknown): Selection {
+  const { keys, paths, where, ...rest } = objectOf<Selection>(given);
+  readOptions([], rest);
+  for (const [name, list] of Object.entries({ keys, paths }))
+    if (list !== undefined && !(Array.isArray(list) && list.every((item) => typeof item === "string")))
+      throw badArgument("GME_INPUT_INVALID", `selection.${name}`, "an array of strings", list);
+  if (where !== undefined && typeof where !== "string")
+    throw badArgument("GME_INPUT_INVALID", "selection.where", "a string", where);
+  return { keys, paths, where };
+}
+
+function objectOf<T extends object>(given: unknown): T {
+  if (given === undefined) return {} as T;
+  if (typeof given !== "object" || given === null || Array.isArray(given))
     throw badArgument("GME_OPTION_INVALID", "options", "an object", given);
+  return given as T;
+}
+
+export function readAddFilesOptions(given: unknown): AddFilesOptions {
+  const { exclude, ...rest } = objectOf<AddFilesOptions>(given);
   if (exclude !== undefined && !(Array.isArray(exclude) && exclude.every((pattern) => typeof pattern === "string")))
     throw badArgument("GME_OPTION_INVALID", "options.exclude", "an array of patterns", exclude);
-  const read = readOptions<AddFilesOptions>([...addFilesOptions, ...functionOptions], rest);
+  const read = readOptions<AddFilesOptions>([...addFilesOptions, progressOption, eventOption, signalOption], rest);
   const { passageLength = 0, passageOverlap = 0 } = read;
   if (passageOverlap * 2 > passageLength)
     throw badArgument("GME_OPTION_INVALID", "options.passageOverlap", `at most half of passageLength (${passageLength})`, passageOverlap); // biome-ignore format: one line says it
@@ -72,7 +131,7 @@ export function readPaths(paths: unknown): readonly string[] {
 }
 
 export function readOpenOptions(given: unknown): OpenIndexOptions {
-  const { model, modelOptions, ...rest } = (given ?? {}) as OpenIndexOptions;
+  const { model, modelOptions, ...rest } = objectOf<OpenIndexOptions>(given);
   const plain = readOptions<OpenIndexOptions>(
     [
       { name: "readOnly", kind: "boolean", default: false, help: "only search, stats, check and export" },

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { badArgument, GmeError, ioError, printable } from "../errors";
@@ -27,19 +27,22 @@ export function indexPlace(uri: string): IndexPlace {
   return { uri: folder, folder, stateFolder: folder };
 }
 
-/** Makes the folder; its parent must be there, so that a disk that is not mounted is not written over. */
-export async function makePlace({ folder, stateFolder }: IndexPlace): Promise<void> {
+/**
+ * Makes the folder; its parent must be there, so that a disk that is not mounted is not written over. False when it was there.
+ */
+export async function makePlace({ folder, stateFolder }: IndexPlace): Promise<boolean> {
   if (folder === undefined) {
     await mkdir(stateFolder, { recursive: true }).catch((error) => {
       throw ioError(error, stateFolder);
     });
-    return;
+    return false;
   }
   try {
     await mkdir(folder);
+    return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" && (await stat(folder)).isDirectory()) return;
+    if (code === "EEXIST" && (await stat(folder)).isDirectory()) return false;
     if (code === "ENOENT") {
       const message = `${printable(folder)} cannot be made, since ${printable(dirname(folder))} does not exist`;
       throw new GmeError("GME_IO_ERROR", message, { file: folder, errno: code, expected: "an existing parent folder" });
@@ -48,6 +51,11 @@ export async function makePlace({ folder, stateFolder }: IndexPlace): Promise<vo
       throw new GmeError("GME_IO_ERROR", `${printable(folder)} is not a folder`, { file: folder, errno: "ENOTDIR", expected: "a folder" }); // biome-ignore format: one line says it
     throw ioError(error, folder);
   }
+}
+
+/** An index that was never begun leaves no folder behind; one that holds something stays. */
+export async function removeEmptyPlace({ folder }: IndexPlace): Promise<void> {
+  if (folder !== undefined) await rmdir(folder).catch(() => undefined);
 }
 
 /** False also for a folder that holds something else. */

@@ -1,11 +1,11 @@
 import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { GmeError, ioError } from "../errors";
+import { GmeError, ioError, printable } from "../errors";
 import { type EntryRow, isSameSource, type Source } from "./entry-row";
-import { EntryTable } from "./entry-table";
+import { EntryTable, foreignField } from "./entry-table";
 import type { CheckFindings } from "./index-check";
 import type { IndexPlace } from "./index-place";
-import { damagedFiles, tableFolder } from "./store-errors";
+import { committedVersion, damagedFiles, forgetCommitted, manifestFiles, tableFolder } from "./store-files";
 
 export interface StoreRepair {
   readonly table: EntryTable | undefined;
@@ -28,24 +28,27 @@ const allColumns = [
   "vector",
 ];
 
-/** Brings a damaged store back to its newest whole state; what came after it is embedded again from the files. */
+/**
+ * Brings a damaged store back to its newest whole state; what came after it is embedded again from the files. Rejects with
+ * GME_STORE_CORRUPT for a table that is not ours, and for object storage without a whole state.
+ */
 export async function mendStore(place: IndexPlace): Promise<StoreRepair> {
   const notes: string[] = [];
-  for (const file of await damagedFiles(place)) {
-    if (!file.endsWith(".manifest")) continue;
-    await setAside(file);
-    notes.push(`${file} was damaged and is set aside`);
-  }
-  const table = await openOrSetAside(place, notes);
+  for (const file of await damagedFiles(place)) if (file.endsWith(".manifest")) await setDamagedAside(file, notes);
+  const table = await openNewest(place, notes);
   if (table === undefined) return { table, notes };
-  const versions = await table.versions();
-  for (const version of versions) {
+  await setUnreadableAside(table, place, notes);
+  const [newest] = await table.versions();
+  for (const version of await table.versions()) {
     if (!(await isWhole(table, version))) continue;
-    if (version !== versions[0]) {
+    if (version !== newest) {
       await table.restore(version);
-      notes.push(`went back from version ${versions[0]} to ${version}, the newest that is whole`);
+      notes.push(`went back from version ${newest} to ${version}, the newest that is whole`);
     }
     await table.checkout(undefined);
+    const committed = await committedVersion(place);
+    if (committed > newest) notes.push(`version ${committed} is lost; version ${newest} is the newest that is left`);
+    await table.settle();
     return { table, notes };
   }
   table.close();
@@ -53,37 +56,68 @@ export async function mendStore(place: IndexPlace): Promise<StoreRepair> {
   return { table: undefined, notes };
 }
 
-async function openOrSetAside(place: IndexPlace, notes: string[]): Promise<EntryTable | undefined> {
-  try {
-    return await EntryTable.open(place);
-  } catch (error) {
-    if (GmeError.from(error).code !== "GME_STORE_CORRUPT") throw error;
-    await setTableAside(place, notes);
-    return undefined;
+/** Manifests that keep the table from being opened are set aside, the newest first. */
+async function openNewest(place: IndexPlace, notes: string[]): Promise<EntryTable | undefined> {
+  for (;;) {
+    try {
+      const table = await EntryTable.open(place, { toMend: true });
+      if (table === undefined) await forgetCommitted(place);
+      return table;
+    } catch (error) {
+      const { code, field } = GmeError.from(error);
+      if (code !== "GME_STORE_CORRUPT" || field === foreignField) throw error;
+      const [newest] = await manifestFiles(place);
+      if (newest === undefined) {
+        await setTableAside(place, notes);
+        return undefined;
+      }
+      await setDamagedAside(newest.path, notes);
+    }
   }
+}
+
+/** Lance cannot even list its versions, nor remove old ones, while one of them cannot be read. */
+async function setUnreadableAside(table: EntryTable, place: IndexPlace, notes: string[]): Promise<void> {
+  for (const { version, path } of await manifestFiles(place))
+    if (!(await succeeds(() => table.checkout(version)))) await setDamagedAside(path, notes);
+  await table.checkout(undefined);
 }
 
 /** Every column of every row can be read. */
 async function isWhole(table: EntryTable, version: number): Promise<boolean> {
-  try {
+  return succeeds(async () => {
     await table.checkout(version);
     const expected = await table.countRows();
-    let rows = 0;
-    for await (const batch of table.scan(allColumns)) rows += batch.length;
-    return rows === expected;
+    const rows = await table.readThrough();
+    if (rows !== expected) throw new GmeError("GME_STORE_CORRUPT", `${rows} of ${expected} rows can be read`);
+  });
+}
+
+/** False where the store is damaged. */
+async function succeeds(run: () => Promise<void>): Promise<boolean> {
+  try {
+    await run();
+    return true;
   } catch (error) {
     if (GmeError.from(error).code === "GME_STORE_CORRUPT") return false;
     throw error;
   }
 }
 
-async function setTableAside({ folder, uri }: IndexPlace, notes: string[]): Promise<void> {
+async function setDamagedAside(file: string, notes: string[]): Promise<void> {
+  await setAside(file);
+  notes.push(`${printable(file)} was damaged and is set aside`);
+}
+
+async function setTableAside(place: IndexPlace, notes: string[]): Promise<void> {
+  const { folder, uri } = place;
   if (folder === undefined)
     throw new GmeError("GME_STORE_CORRUPT", `${uri} has no state that is whole`, {
       file: uri,
       expected: "a whole version",
     });
   await setAside(join(folder, tableFolder));
+  await forgetCommitted(place);
   notes.push("no state of the index was whole: it is set aside and made anew");
 }
 

@@ -28,6 +28,10 @@ export interface RunParts {
   readonly onChanged?: (path: string) => void;
   readonly maxErrors?: number;
   readonly signal?: AbortSignal;
+  /** Items that the engine gets at a time; no more than a commit takes. */
+  readonly largestBatch: number;
+  /** Vectors that may be with the engine or wait for their commit: what a kill costs at most. At least `largestBatch`. */
+  readonly mostUncommitted: number;
 }
 
 /** Items that are planned ahead of the engine, and keys that one look-up asks for. */
@@ -35,7 +39,7 @@ const itemsAhead = 128;
 const groupSize = 64;
 /** The engine gets so many items at a time as it computes in about this time, so that a kill costs little and short texts share passes. */
 const batchMs = 4_000;
-const largestBatch = 32;
+const firstBatch = 4;
 const batchesAtOnce = 2;
 
 /** items → already there? → engine → rows → commits, each stage ahead of the next. */
@@ -43,31 +47,33 @@ export class IndexRun {
   private readonly pending = new Map<string, PendingRow>();
   private queue: PendingRow[] = [];
   private readonly inFlight = new Set<Promise<void>>();
-  private batchSize = 4;
+  /** No more items will come: what waits need not wait for company. */
+  private isDrained = false;
+  private batchSize: number;
   private toleratesChange = true;
   private failure: { readonly error: unknown } | undefined;
 
-  constructor(private readonly parts: RunParts) {}
+  constructor(private readonly parts: RunParts) {
+    this.batchSize = Math.min(firstBatch, parts.largestBatch);
+  }
 
   /** Resolves when everything is committed or failed; a file that changed meanwhile is no failure if `toleratesChange`. When aborted, commits what has its vector, then rejects with GME_ABORTED. */
   async run(items: AsyncGenerator<WorkItem>, toleratesChange = true): Promise<void> {
     const { writer } = this.parts;
     this.toleratesChange = toleratesChange;
+    this.isDrained = false;
     try {
-      let group: WorkItem[] = [];
-      for await (const item of readAhead(items, itemsAhead)) {
+      for await (const group of readAhead(items, itemsAhead, groupSize)) await this.resolve(group);
+      this.isDrained = true;
+      this.startBatches();
+      while (this.inFlight.size + this.queue.length > 0) {
+        await this.nextChange();
         this.checkState();
-        group.push(item);
-        if (group.length < groupSize && this.queue.length < this.batchSize && this.inFlight.size > 0) continue;
-        await this.resolve(group);
-        group = [];
       }
-      await this.resolve(group);
-      await this.embedQueue(0);
-      while (this.inFlight.size > 0) await Promise.race(this.inFlight);
       this.checkState();
       await writer.finish();
     } catch (error) {
+      this.failure ??= { error }; // no further batch starts
       await Promise.allSettled(this.inFlight);
       await this.commitRest(error);
       throw error;
@@ -88,6 +94,7 @@ export class IndexRun {
       this.pending.delete(key);
       for (const item of row === undefined ? [] : [row.item, ...row.joined]) this.settle(item.run);
     }
+    this.startBatches();
   }
 
   private checkState(): void {
@@ -107,7 +114,7 @@ export class IndexRun {
   private async resolve(items: readonly WorkItem[]): Promise<void> {
     for (let open = items; open.length > 0; ) {
       const unknown = new Set(open.filter(({ key }) => !this.pending.has(key)));
-      const present = await this.parts.table.findKeys([...new Set([...unknown].map(({ key }) => key))]);
+      const present = await this.findKeys([...new Set([...unknown].map(({ key }) => key))]);
       const again: WorkItem[] = [];
       for (const item of open) {
         const row = this.pending.get(item.key);
@@ -119,9 +126,20 @@ export class IndexRun {
       }
       open = again;
     }
-    await this.embedQueue(this.batchSize);
+    this.startBatches();
     await this.parts.writer.commitIfDue();
+    while (this.queue.length >= this.parts.largestBatch && this.failure === undefined) await this.nextChange();
     this.checkState();
+  }
+
+  /** Read again when a commit came between: a source that it added would be taken for missing, and lost. */
+  private async findKeys(keys: readonly string[]): Promise<Map<string, Source[]>> {
+    const { table, writer } = this.parts;
+    for (;;) {
+      const { generation } = writer;
+      const present = await table.findKeys(keys);
+      if (writer.generation === generation) return present;
+    }
   }
 
   private join(row: PendingRow, item: WorkItem): void {
@@ -145,19 +163,32 @@ export class IndexRun {
     else this.queue.push(row);
   }
 
-  /** Sends batches to the engine until fewer than `least` items wait; no more than two batches are there at once. */
-  private async embedQueue(least: number): Promise<void> {
-    while (this.queue.length > 0 && this.queue.length >= least) {
-      while (this.inFlight.size >= batchesAtOnce) await Promise.race(this.inFlight);
-      this.checkState();
+  /**
+   * Keeps up to two batches with the engine; a small one goes only when the engine has nothing else, or nothing more will come. None goes
+   * while so many vectors are not committed that a kill would cost more than `mostUncommitted`.
+   */
+  private startBatches(): void {
+    while (this.queue.length > 0 && this.inFlight.size < batchesAtOnce && this.failure === undefined) {
+      if (this.queue.length < this.batchSize && this.inFlight.size > 0 && !this.isDrained) return;
+      const uncommitted = this.pending.size - this.queue.length;
+      if (uncommitted + Math.min(this.batchSize, this.queue.length) > this.parts.mostUncommitted) return;
       const batch = this.queue.splice(0, this.batchSize);
       const work: Promise<void> = this.embed(batch)
         .catch((error) => {
           this.failure ??= { error };
         })
-        .finally(() => this.inFlight.delete(work));
+        .finally(() => {
+          this.inFlight.delete(work);
+          this.startBatches();
+        });
       this.inFlight.add(work);
     }
+  }
+
+  /** Until the engine has finished a batch; where it has none, what waits is waiting for a commit. */
+  private async nextChange(): Promise<void> {
+    if (this.inFlight.size > 0) await Promise.race(this.inFlight);
+    else await this.parts.writer.commit();
   }
 
   private async embed(batch: readonly PendingRow[]): Promise<void> {
@@ -175,7 +206,8 @@ export class IndexRun {
   /** Two batches are with the engine, so each takes about twice its own time. */
   private adaptBatch(size: number, ms: number): void {
     if (ms > batchMs * 4) this.batchSize = Math.max(1, this.batchSize >> 1);
-    else if (ms < batchMs && size === this.batchSize) this.batchSize = Math.min(largestBatch, this.batchSize * 2);
+    else if (ms < batchMs && size === this.batchSize)
+      this.batchSize = Math.min(this.parts.largestBatch, this.batchSize * 2);
   }
 
   private async receive(row: PendingRow, outcome: EmbedOutcome): Promise<void> {

@@ -14,8 +14,8 @@ import type { IndexPlace } from "./index-place";
 import { type IndexRoot, type RootOptions, readRoots, rememberRoots } from "./index-roots";
 import { IndexRun } from "./index-run";
 import type { AddFilesOptions, AddOptions, IndexItem, IndexSummary } from "./index-types";
-import { IndexWriter } from "./index-writer";
-import { planItem } from "./item-plan";
+import { IndexWriter, type WriterLimits } from "./index-writer";
+import { ItemIds, planItem } from "./item-plan";
 import { KnownSources } from "./known-sources";
 import { RunReport } from "./run-report";
 import { ensureVectorIndex, maintain } from "./vector-index";
@@ -27,6 +27,8 @@ export interface IndexAccess {
   readonly lock: IndexLock;
   readonly engine: IndexEngine;
   table: EntryTable | undefined;
+  /** Default: `commitLimits`. */
+  readonly limits?: WriterLimits;
 }
 
 /** The parts of one run, and how they end together. */
@@ -41,6 +43,9 @@ interface Session {
   readonly changed: Set<string>;
 }
 
+/** Commits at so many rows; at most twice as many vectors are computed and not yet committed, which is what a kill can cost. */
+export const commitLimits: WriterLimits = { rows: 128, bytes: 64 << 20, ms: 10_000, maintainEvery: 100 };
+const largestBatch = 32;
 /** Versions that a run may leave before it tidies up. */
 const versionsLeft = 10;
 
@@ -142,12 +147,13 @@ async function* itemStream(
 ): AsyncGenerator<WorkItem> {
   const keys = new ContentKeys(table.pin);
   const runOf = (id: string) => new FileRun(id, -1, -1, (settled) => writer.dropOutdated(settled));
+  const ids = new ItemIds();
   let index = 0;
   for await (const item of items) {
     if (isOpenEnded) report.total++;
     report.files++;
     try {
-      const planned = await planItem(item, index, keys, table.pin.dimensions, runOf);
+      const planned = await planItem(item, index, keys, table.pin.dimensions, runOf, ids);
       yield planned;
     } catch (error) {
       const id = typeof item?.id === "string" ? item.id : `item ${index}`;
@@ -193,7 +199,7 @@ async function openSession(
   report: RunReport,
   failures: FailureLog,
 ): Promise<Session> {
-  const { engine, lock, place } = access;
+  const { engine, lock, place, limits = commitLimits } = access;
   engine.onMessage = (message) => report.emit({ type: "engine", message });
   if (access.table === undefined || engine.hasModel) {
     const { info } = await engine.get(access.table?.pin, signal);
@@ -207,9 +213,13 @@ async function openSession(
     await run.committed(keys);
     report.emit({ type: "committed", rows, total: report.embedded });
   };
-  const writer = new IndexWriter(table, lock, crash, { committed });
+  const writer = new IndexWriter(table, lock, crash, { committed }, limits);
   const onChanged = (path: string) => void changed.add(path);
-  const run = new IndexRun({ table, writer, failures, report, crash, embedder, onChanged, maxErrors, signal });
+  const run = new IndexRun({
+    ...{ table, writer, failures, report, crash, embedder, onChanged, maxErrors, signal },
+    largestBatch: Math.min(largestBatch, limits.rows),
+    mostUncommitted: 2 * limits.rows,
+  });
   return { table, report, failures, writer, run, crash, embedder, changed };
 }
 

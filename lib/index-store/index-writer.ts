@@ -17,10 +17,14 @@ export interface WriterListener {
 }
 
 /** A batch is committed when it has so many rows or bytes, or when so much time has passed since the last one. */
-const commitRows = 256;
-const commitBytes = 64 << 20;
-const commitMs = 10_000;
-const maintainEvery = 100;
+export interface WriterLimits {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly ms: number;
+  /** Commits after which the store is tidied up. */
+  readonly maintainEvery: number;
+}
+
 /** Paths that one query for outdated rows names. */
 const dropPaths = 256;
 
@@ -40,7 +44,13 @@ export class IndexWriter {
     private readonly lock: IndexLock,
     private readonly crash: CrashPoints,
     private readonly listener: WriterListener,
+    private readonly limits: WriterLimits,
   ) {}
+
+  /** Goes up with each commit: what was read of the table's rows before may be outdated after it. */
+  get generation(): number {
+    return this.commits;
+  }
 
   insert(fresh: FreshRow): void {
     this.fresh.set(fresh.row.key, fresh);
@@ -62,8 +72,9 @@ export class IndexWriter {
 
   /** Commits when a batch is full or old. Resolves at once unless a commit before it still runs and another batch is full too. */
   async commitIfDue(): Promise<void> {
-    const isFull = this.fresh.size >= commitRows || this.freshBytes >= commitBytes || this.changes.size >= commitRows;
-    const isOld = Date.now() - this.lastCommit >= commitMs && this.isPending;
+    const { rows, bytes, ms } = this.limits;
+    const isFull = this.fresh.size >= rows || this.freshBytes >= bytes || this.changes.size >= rows;
+    const isOld = Date.now() - this.lastCommit >= ms && this.isPending;
     if (!isFull && !isOld) return;
     const before = this.running;
     const commit = this.commit();
@@ -81,9 +92,10 @@ export class IndexWriter {
   async finish(): Promise<void> {
     await this.commit();
     if (this.isPending) await this.commit(); // sources that joined during the last commit
-    for (let at = 0; at < this.outdated.length; at += dropPaths) {
+    const outdated = this.outdated.splice(0); // a file that is looked at again has a newer state, which stays
+    for (let at = 0; at < outdated.length; at += dropPaths) {
       await this.lock.check();
-      await this.removeOutdated(this.outdated.slice(at, at + dropPaths));
+      await this.removeOutdated(outdated.slice(at, at + dropPaths));
     }
   }
 
@@ -102,10 +114,11 @@ export class IndexWriter {
     await this.table.merge(rows);
     await this.table.setSources([...changes].map(([key, sources]) => ({ key, sources })));
     this.changesInFlight = new Map();
+    this.commits++;
     this.crash.reach("merge.after");
     for (const row of rows) this.keepLateSources(row, fresh.get(row.key)?.sources ?? []);
     await this.listener.committed([...fresh.keys()], rows.length);
-    if (++this.commits % maintainEvery === 0) await maintain(this.table, this.crash);
+    if (this.commits % this.limits.maintainEvery === 0) await maintain(this.table, this.crash);
   }
 
   /** Sources that joined a row while it was being written. */

@@ -12,6 +12,27 @@ import { vectorFault } from "./index-run";
 import { type EntryKind, entryKinds, type IndexItem } from "./index-types";
 import { snippetOf, type WorkItem } from "./work-item";
 
+interface NamedItem {
+  readonly key: string;
+  readonly run: FileRun;
+  readonly before: NamedItem | undefined;
+}
+
+/** What the ids of one call name: an id that comes twice ends as the last item that did not fail says. */
+export class ItemIds {
+  private readonly latest = new Map<string, NamedItem>();
+
+  note(id: string, key: string, run: FileRun): void {
+    this.latest.set(id, { key, run, before: this.latest.get(id) });
+  }
+
+  keyOf(id: string): string | undefined {
+    let item = this.latest.get(id);
+    while (item?.run.hasFailed) item = item.before;
+    return item?.key;
+  }
+}
+
 const itemKeys = ["id", "text", "image", "embedding", "kind"];
 
 /** One item that is no file → its row. Throws what is wrong with it. */
@@ -21,6 +42,7 @@ export async function planItem(
   keys: ContentKeys,
   dimensions: number,
   runOf: (id: string) => FileRun,
+  ids: ItemIds,
 ): Promise<WorkItem> {
   const { id, text, image, embedding, kind } = readItem(value, index, dimensions);
   const picture = image === undefined ? undefined : await readPicture(image, `items[${index}].image`);
@@ -37,8 +59,11 @@ export async function planItem(
     parts: 1,
   };
   const run = runOf(path);
-  if (id !== undefined)
-    run.isOutdated = (other, otherKey) => other.path === id && other.size === null && otherKey !== key;
+  if (id !== undefined) {
+    ids.note(id, key, run);
+    run.isOutdated = (other, otherKey) =>
+      other.path === id && other.size === null && otherKey !== (ids.keyOf(id) ?? otherKey);
+  }
   return {
     key,
     kind: shownKind,

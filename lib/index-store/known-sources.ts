@@ -31,10 +31,10 @@ export class KnownSources {
   private count = 0;
 
   /** One source of one row; sources that are no files are passed over. */
-  add({ path, size, mtime, file, parts, row, captionSize, captionMtime }: Source): void {
+  add({ path, image, size, mtime, file, parts, row, captionSize, captionMtime }: Source): void {
     if (row !== null && !this.hasPath(path)) this.firstOf.set(idOf(path, null), -1);
     if (size === null || mtime === null || file === null) return;
-    const id = idOf(path, row);
+    const id = idOf(path, image);
     const first = this.firstOf.get(id) ?? -1;
     const numbers = [size, mtime, parts, captionSize ?? none, captionMtime ?? none];
     for (let at = first; at >= 0; at = this.next[at]) {
@@ -50,10 +50,10 @@ export class KnownSources {
     this.firstOf.set(id, at);
   }
 
-  /** Of a file, or of the picture that a table's row names. */
-  versions(path: string, row: number | null = null): KnownVersion[] {
+  /** Of a file, or of a picture that rows of a table name. */
+  versions(path: string, image: string | null = null): KnownVersion[] {
     const found: KnownVersion[] = [];
-    for (let at = this.firstOf.get(idOf(path, row)) ?? -1; at >= 0; at = this.next[at]) found.push(this.read(at));
+    for (let at = this.firstOf.get(idOf(path, image)) ?? -1; at >= 0; at = this.next[at]) found.push(this.read(at));
     return found;
   }
 
@@ -93,7 +93,7 @@ export class KnownSources {
 }
 
 /** 15 bytes of a hash stand for the path: a string of one byte per character is the smallest key that a Map takes. */
-function idOf(path: string, row: number | null): string {
-  const named = row === null ? path : `${path}\0${row}`;
+function idOf(path: string, image: string | null): string {
+  const named = image === null ? path : `${path}\0${image}`;
   return createHash("sha1").update(named).digest().toString("latin1", 0, 15);
 }

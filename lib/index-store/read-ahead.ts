@@ -1,44 +1,51 @@
-/** Lets a source run up to `count` values ahead of its reader. An error of the source comes after the values before it. */
-export async function* readAhead<T>(source: AsyncGenerator<T>, count: number): AsyncGenerator<T> {
+/**
+ * Lets a source run up to `count` values ahead of its reader, who gets what is there, at most `groupSize` at a time: never none, never
+ * waiting for more. An error of the source comes after the values before it.
+ */
+export async function* readAhead<T>(source: AsyncGenerator<T>, count: number, groupSize: number): AsyncGenerator<T[]> {
   const waiting: T[] = [];
   let ended = false;
   let failure: { readonly error: unknown } | undefined;
-  let wake: () => void = () => undefined;
-  const change = () => new Promise<void>((resolve) => (wake = resolve)); // biome-ignore format: one line says it
-  let changed = change();
-  const signal = () => {
-    wake();
-    changed = change();
-  };
+  let wake = nothing;
+  let onTaken = nothing;
+  const changed = () =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  const taken = () =>
+    new Promise<void>((resolve) => {
+      onTaken = resolve;
+    });
   const pump = async () => {
     try {
       for await (const value of source) {
         waiting.push(value);
-        signal();
-        while (waiting.length >= count && !ended) await changed;
+        wake();
+        while (waiting.length >= count && !ended) await taken();
         if (ended) return;
       }
     } catch (error) {
       failure = { error };
     } finally {
       ended = true;
-      signal();
+      wake();
     }
   };
   void pump();
   try {
     for (;;) {
-      while (waiting.length > 0) {
-        const value = waiting.shift() as T;
-        signal();
-        yield value;
-      }
-      if (ended) break;
-      await changed;
+      if (waiting.length > 0) {
+        const group = waiting.splice(0, groupSize);
+        onTaken();
+        yield group;
+      } else if (ended) break;
+      else await changed();
     }
     if (failure !== undefined) throw failure.error;
   } finally {
     ended = true;
-    signal();
+    onTaken();
   }
 }
+
+function nothing(): void {}

@@ -3,8 +3,10 @@ import type { EngineUse } from "./embed-task";
 import type { AddFilesOptions, IndexEvent, IndexProgress, IndexSummary } from "./index-types";
 
 const progressEveryMs = 200;
-/** Rates are those of about the last half minute. */
+/** Rates are those of about the last half minute, or of the last items where those took longer. */
 const rateWindowMs = 30_000;
+const rateItems = 16;
+const sampleMs = 1_000;
 
 interface RateSample {
   readonly at: number;
@@ -94,8 +96,14 @@ export class RunReport {
   private tell(): void {
     const { done, unchanged, embedded, tokens } = this;
     const at = Date.now();
-    this.samples.push({ at, settled: done - unchanged, embedded, tokens });
-    while (this.samples.length > 2 && at - this.samples[0].at > rateWindowMs) this.samples.shift();
+    const settled = done - unchanged;
+    if (at - (this.samples.at(-1)?.at ?? 0) >= sampleMs) this.samples.push({ at, settled, embedded, tokens });
+    while (
+      this.samples.length > 2 &&
+      at - this.samples[1].at > rateWindowMs &&
+      settled - this.samples[1].settled >= rateItems
+    )
+      this.samples.shift();
     if (this.listeners.onProgress !== undefined) this.guard(() => this.listeners.onProgress?.(this.progress()));
   }
 

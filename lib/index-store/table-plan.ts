@@ -61,7 +61,7 @@ function mark(row: number, key: string): string {
 async function planRow(file: CrawledFile, row: TableRow, run: FileRun, context: PlanContext): Promise<WorkItem> {
   if (row.error !== undefined) throw row.error;
   const { text } = row;
-  const picture = row.image === undefined ? undefined : await readPicture(file, row.image, row.row, context);
+  const picture = row.image === undefined ? undefined : await readPicture(file, row.image, context);
   const source: Source = {
     path: file.path,
     row: row.row,
@@ -89,13 +89,13 @@ async function planRow(file: CrawledFile, row: TableRow, run: FileRun, context: 
 }
 
 /** Of a picture whose size and time are known its hash is known too. */
-async function readPicture(file: CrawledFile, named: string, row: number, { known, options }: PlanContext) {
+async function readPicture(file: CrawledFile, named: string, { known, options }: PlanContext) {
   const path = picturePath(file.path, named);
   const found = await stat(fsPath(path)).catch((error) => {
     throw ioError(error, path);
   });
   const before = known
-    .versions(file.path, row)
+    .versions(file.path, path)
     .find(({ size, mtime }) => size === found.size && mtime === found.mtimeMs);
   if (before !== undefined) return { path, size: found.size, mtime: found.mtimeMs, sha256: before.file };
   const digest = await digestFile(path, {

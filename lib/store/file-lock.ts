@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -31,11 +31,9 @@ export class FileLock {
   private constructor(
     private readonly path: string,
     private readonly holder: LockHolder,
+    private readonly file: FileHandle,
   ) {
-    this.heartbeat = setInterval(() => {
-      const now = new Date();
-      utimes(path, now, now).catch(() => undefined);
-    }, heartbeatMs);
+    this.heartbeat = setInterval(() => void beat(file, holder), heartbeatMs);
     this.heartbeat.unref();
   }
 
@@ -55,9 +53,10 @@ export class FileLock {
   static async tryAcquire(path: string): Promise<FileLock | LockHolder> {
     const holder = { id: randomUUID(), pid: process.pid, host: hostname(), started: await startOf(process.pid) };
     for (;;) {
-      if (await create(path, holder)) {
+      const file = await create(path, holder);
+      if (file !== undefined) {
         await removeDrafts(path);
-        return new FileLock(path, holder);
+        return new FileLock(path, holder, file);
       }
       const other = await readHolder(path);
       if (other === undefined) continue; // it has just been released
@@ -73,21 +72,38 @@ export class FileLock {
 
   async release(): Promise<void> {
     clearInterval(this.heartbeat);
+    await this.file.close().catch(() => undefined);
     await remove(this.path, this.holder);
   }
 }
 
-/** The file appears with its content, or not at all: a link cannot replace what is there. */
-async function create(path: string, holder: LockHolder): Promise<boolean> {
+/**
+ * Writes the same content again, so that the file system sets the time by its own clock, which may not be this machine's. Through the open
+ * file, so that a lock that somebody else has put in its place is left alone.
+ */
+async function beat(file: FileHandle, holder: LockHolder): Promise<void> {
+  try {
+    await file.write(JSON.stringify(holder), 0);
+    await file.sync();
+  } catch {
+    // A missed beat is made up for by the next one; a lost lock is found by isHeld.
+  }
+}
+
+/** The file appears with its content, or not at all: a link cannot replace what is there. Undefined when there is one. */
+async function create(path: string, holder: LockHolder): Promise<FileHandle | undefined> {
   const draft = `${path}.${holder.id}`;
+  let file: FileHandle | undefined;
   try {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(draft, JSON.stringify(holder), { flag: "wx", mode: 0o600 });
+    file = await open(draft, "wx", 0o600);
+    await file.write(JSON.stringify(holder), 0);
     await link(draft, path);
-    return true;
+    return file;
   } catch (error) {
+    await file?.close().catch(() => undefined);
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" || (code === "ENOENT" && (await isFolder(dirname(path))))) return false;
+    if (code === "EEXIST" || (code === "ENOENT" && (await isFolder(dirname(path))))) return undefined;
     throw ioError(error, path);
   } finally {
     await rm(draft, { force: true });
@@ -143,9 +159,21 @@ async function isStale(path: string, { pid, host, started }: LockHolder): Promis
     return started !== undefined && now !== undefined && started !== now;
   }
   try {
-    return Math.abs(Date.now() - (await stat(path)).mtimeMs) > deadAfterMs;
+    const { mtimeMs } = await stat(path);
+    return (await fileSystemTime(path)) - mtimeMs > deadAfterMs;
   } catch {
     return false;
+  }
+}
+
+/** Now, by the clock that gives the files beside `path` their times: on a network file system another machine's. */
+async function fileSystemTime(path: string): Promise<number> {
+  const probe = `${path}.${randomUUID()}`;
+  try {
+    await writeFile(probe, "", { flag: "wx", mode: 0o600 });
+    return (await stat(probe)).mtimeMs;
+  } finally {
+    await rm(probe, { force: true });
   }
 }
 
