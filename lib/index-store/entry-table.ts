@@ -6,7 +6,7 @@ import { type EntryRow, type Source, sourceColumns } from "./entry-row";
 import { entrySchema, pinKey, pinOf, sourceSchema } from "./entry-schema";
 import type { IndexPlace } from "./index-place";
 import type { IndexPin } from "./index-types";
-import { sqlText } from "./path-glob";
+import { sqlText } from "../crawl/path-glob";
 import { corruptStore, isFilterFault, storeError } from "./store-errors";
 import { committedVersion, isSoundManifest, manifestFiles, noteCommitted, tableName } from "./store-files";
 import { StoreSync } from "./store-sync";

@@ -2,7 +2,7 @@ import { type FileHandle, open, readFile, rename, rm, writeFile } from "node:fs/
 import { join } from "node:path";
 import { type GmeError, ioError } from "../errors";
 import type { IndexPlace } from "./index-place";
-import { pathJson } from "./path-bytes";
+import { pathJson } from "../crawl/path-bytes";
 
 /** The file as it was when an item of it failed. */
 export interface FailedFile {

@@ -1,5 +1,5 @@
 import { GmeError } from "../errors";
-import type { CrawledFile, CrawlEvent } from "./crawl";
+import type { CrawledFile, CrawlEvent } from "../crawl/crawl";
 import { FileRun } from "./file-run";
 import { type PlanContext, planFile, stateOf, stateTime } from "./file-plan";
 import type { IndexRun } from "./index-run";

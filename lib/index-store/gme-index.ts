@@ -4,7 +4,7 @@ import { badArgument, GmeError, printable } from "../errors";
 import { checkLayout } from "./content-key";
 import { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
-import { watchRoots } from "./folder-watch";
+import { watchRoots } from "../crawl/folder-watch";
 import { type CheckOptions, checkTable } from "./index-check";
 import { IndexEngine } from "./index-engine";
 import { IndexLock } from "./index-lock";
@@ -38,7 +38,7 @@ import type {
   SearchOptions,
   SearchResult,
 } from "./index-types";
-import { sqlText } from "./path-glob";
+import { sqlText } from "../crawl/path-glob";
 
 /** A row as `entries` gives it. */
 export interface IndexEntry extends Omit<SearchResult, "score"> {

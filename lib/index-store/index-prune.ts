@@ -6,7 +6,7 @@ import type { IndexLock } from "./index-lock";
 import type { IndexPlace } from "./index-place";
 import { readRoots } from "./index-roots";
 import { dropSources } from "./index-writer";
-import { fsPath, shownPath } from "./path-bytes";
+import { fsPath, shownPath } from "../crawl/path-bytes";
 
 export interface PruneOptions {
   /** Only files below these paths; default: below every path that was indexed. */

@@ -1,4 +1,4 @@
-export type { EmbedOutcome } from "./embed-task";
+export type { EmbedOutcome } from "../embed-tasks/embed-task";
 export {
   type EntriesOptions,
   GmeIndex,
@@ -27,4 +27,4 @@ export {
   type SearchResult,
 } from "./index-types";
 export { addFilesOptions } from "./index-options";
-export { fsPath, pathJson, shownPath } from "./path-bytes";
+export { fsPath, pathJson, shownPath } from "../crawl/path-bytes";

@@ -4,12 +4,12 @@ import { fileURLToPath } from "node:url";
 import { readTableRows, type TableRow } from "../documents/table-rows";
 import { abortError, GmeError, ioError, printable } from "../errors";
 import { maxImageBytes, tooLarge } from "../input";
-import type { CrawledFile } from "./crawl";
+import type { CrawledFile } from "../crawl/crawl";
 import type { Source } from "./entry-row";
-import { digestFile } from "./file-digest";
+import { digestFile } from "../embed-tasks/file-digest";
 import type { PlanContext } from "./file-plan";
 import type { FileRun } from "./file-run";
-import { fsPath } from "./path-bytes";
+import { fsPath } from "../crawl/path-bytes";
 import { snippetOf, type WorkItem } from "./work-item";
 
 export interface TablePlan {

@@ -1,4 +1,4 @@
-import type { EmbedTask } from "./embed-task";
+import type { EmbedTask } from "../embed-tasks/embed-task";
 import type { Source } from "./entry-row";
 import type { FileRun } from "./file-run";
 import type { EntryKind } from "./index-types";

@@ -2,8 +2,8 @@
 import { Worker } from "node:worker_threads";
 import { GmeError } from "../errors";
 import { loadSharp } from "../image-decode";
-import type { EmbedOutcome, EmbedTask, HashedFile } from "../index-store/embed-task";
-import { TaskRunner } from "../index-store/task-runner";
+import type { EmbedOutcome, EmbedTask, HashedFile } from "../embed-tasks/embed-task";
+import { TaskRunner } from "../embed-tasks/task-runner";
 import { load } from "../model";
 import type { LoadOptions } from "../options";
 import { remotePolicy } from "../remote-image";

@@ -1,4 +1,4 @@
-import type { CallTask } from "../index-store/task-call";
+import type { CallTask } from "../embed-tasks/task-call";
 import { type SentJob, suspects } from "./crash-search";
 import type { Job, WireOutcome } from "./messages";
 

@@ -7,7 +7,7 @@ import { npySink, type NpyType } from "../../lib/cli/export-npy";
 import { parquetSink } from "../../lib/cli/export-parquet";
 import { bundledModelPath, GmeError, load } from "../../lib/index";
 import { type IndexEntry, openIndex } from "../../lib/index-store/index";
-import { pathOf } from "../../lib/index-store/path-bytes";
+import { pathOf } from "../../lib/crawl/path-bytes";
 import { gme, jsonLines } from "../helpers/cli";
 import { temporaryFolder } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";

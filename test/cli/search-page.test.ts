@@ -4,7 +4,7 @@ import { pathList, resultJson, resultLine } from "../../lib/cli/search-output";
 import { searchPage } from "../../lib/cli/search-page";
 import { cellWidth, cutToCells, oneLine } from "../../lib/cli/text-width";
 import type { SearchResult } from "../../lib/index-store/index";
-import { pathOf } from "../../lib/index-store/path-bytes";
+import { pathOf } from "../../lib/crawl/path-bytes";
 
 const isWindows = process.platform === "win32";
 

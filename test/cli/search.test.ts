@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import t from "tap";
 import { bundledModelPath, load } from "../../lib/index";
 import { openIndex } from "../../lib/index-store/index";
-import { pathOf } from "../../lib/index-store/path-bytes";
+import { pathOf } from "../../lib/crawl/path-bytes";
 import { type CliOptions, gme } from "../helpers/cli";
 import { root, temporaryFolder } from "../helpers/fixtures";
 

@@ -4,9 +4,9 @@ import { appendFileSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSy
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { load } from "../../lib/index";
-import type { EmbedTask } from "../../lib/index-store/embed-task";
+import type { EmbedTask } from "../../lib/embed-tasks/embed-task";
 import { openIndex } from "../../lib/index-store/index";
-import { TaskRunner } from "../../lib/index-store/task-runner";
+import { TaskRunner } from "../../lib/embed-tasks/task-runner";
 import { root } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
 import {

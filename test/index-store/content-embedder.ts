@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { GmeError } from "../../lib/errors";
 import { checkPin, pinFor } from "../../lib/index-store/content-key";
-import type { Embedder, EmbedOutcome, EmbedTask } from "../../lib/index-store/embed-task";
+import type { Embedder, EmbedOutcome, EmbedTask } from "../../lib/embed-tasks/embed-task";
 import { EntryTable } from "../../lib/index-store/entry-table";
 import type { IndexEngine } from "../../lib/index-store/index-engine";
 import { IndexLock } from "../../lib/index-store/index-lock";
@@ -9,7 +9,7 @@ import { indexPlace, makePlace } from "../../lib/index-store/index-place";
 import { addFiles, type IndexAccess } from "../../lib/index-store/index-session";
 import type { AddFilesOptions, IndexSummary } from "../../lib/index-store/index-types";
 import type { WriterLimits } from "../../lib/index-store/index-writer";
-import { readPdf, readPicture } from "../../lib/index-store/task-files";
+import { readPdf, readPicture } from "../../lib/embed-tasks/task-files";
 import type { ModelInfo } from "../../lib/model-info";
 import { unitVector } from "./fault-setup";
 

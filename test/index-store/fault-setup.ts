@@ -5,11 +5,11 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { GmeError } from "../../lib/errors";
 import { checkPin, pinFor } from "../../lib/index-store/content-key";
-import type { Embedder, EmbedOutcome, EmbedTask } from "../../lib/index-store/embed-task";
+import type { Embedder, EmbedOutcome, EmbedTask } from "../../lib/embed-tasks/embed-task";
 import { type GmeIndex, type IndexEvent, openIndex } from "../../lib/index-store/index";
 import type { IndexEngine } from "../../lib/index-store/index-engine";
 import type { AddFilesOptions, IndexPin, IndexSummary } from "../../lib/index-store/index-types";
-import { readPdf, readPicture } from "../../lib/index-store/task-files";
+import { readPdf, readPicture } from "../../lib/embed-tasks/task-files";
 import type { ModelInfo } from "../../lib/model-info";
 import { temporaryFolder } from "../helpers/fixtures";
 

@@ -7,7 +7,7 @@ import sharp from "sharp";
 import t, { type Test } from "tap";
 import { load } from "../../lib/index";
 import { openIndex, type SearchOptions } from "../../lib/index-store/index";
-import { pathOf } from "../../lib/index-store/path-bytes";
+import { pathOf } from "../../lib/crawl/path-bytes";
 import { type CliResult, gme, jsonLines } from "../helpers/cli";
 import { imageFixture, root } from "../helpers/fixtures";
 import { encryptedPdf, pdfWithPages } from "../helpers/pdf-writer";

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { EmbedTask } from "../../lib/index-store/embed-task";
+import type { EmbedTask } from "../../lib/embed-tasks/embed-task";
 import { openIndex } from "../../lib/index-store/index";
 import { checkOf, CountingEmbedder, failuresOf, freshPlace, runOnce, touch } from "./fault-setup";
 

@@ -1,6 +1,6 @@
 // Files and texts that end the engine's process: each costs its own outcome and nothing else.
 import t from "tap";
-import type { EmbedOutcome, EmbedTask } from "../../lib/index-store/embed-task";
+import type { EmbedOutcome, EmbedTask } from "../../lib/embed-tasks/embed-task";
 import { IsolatedEngine } from "../../lib/isolated/engine-client";
 import { rejectsWith } from "../helpers/rejects";
 import { emptyPdf, hashed, model, pictures, poison, sameVectors, startEngine, texts } from "./engine-setup";

@@ -1,7 +1,7 @@
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Test } from "tap";
-import type { EmbedOutcome, EmbedTask, HashedFile } from "../../lib/index-store/embed-task";
+import type { EmbedOutcome, EmbedTask, HashedFile } from "../../lib/embed-tasks/embed-task";
 import { IsolatedEngine, type IsolatedEngineSettings } from "../../lib/isolated/engine-client";
 import { root, sha256, temporaryFolder } from "../helpers/fixtures";
 

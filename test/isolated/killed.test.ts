@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { EmbedTask } from "../../lib/index-store/embed-task";
+import type { EmbedTask } from "../../lib/embed-tasks/embed-task";
 import { pictures, sameVectors, startEngine, texts } from "./engine-setup";
 
 const kills = Number(process.env.GME_TEST_KILLS ?? 20);

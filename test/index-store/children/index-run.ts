@@ -3,11 +3,11 @@
 import { writeSync } from "node:fs";
 import { bundledModelPath } from "../../../lib/bundled-model";
 import { CrashPoints } from "../../../lib/index-store/crash-points";
-import type { Embedder } from "../../../lib/index-store/embed-task";
+import type { Embedder } from "../../../lib/embed-tasks/embed-task";
 import { EntryTable } from "../../../lib/index-store/entry-table";
 import type { AddFilesOptions } from "../../../lib/index-store/index-types";
 import type { WriterLimits } from "../../../lib/index-store/index-writer";
-import { TaskRunner } from "../../../lib/index-store/task-runner";
+import { TaskRunner } from "../../../lib/embed-tasks/task-runner";
 import { load } from "../../../lib/index";
 import { ContentEmbedder, runWith } from "../content-embedder";
 

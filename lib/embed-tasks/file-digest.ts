@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { abortError, GmeError, ioError, printable } from "../errors";
-import { fsPath } from "./path-bytes";
+import { fsPath } from "../crawl/path-bytes";
 
 export interface FileDigest {
   readonly sha256: string;

@@ -13,7 +13,7 @@ import {
 import { createServer } from "node:net";
 import { join, relative } from "node:path";
 import t from "tap";
-import { crawl, type CrawledFile } from "../../lib/index-store/crawl";
+import { crawl, type CrawledFile } from "../../lib/crawl/crawl";
 import { root, temporaryFolder } from "../helpers/fixtures";
 
 const all = temporaryFolder();
@@ -23,8 +23,8 @@ const manyFiles = Number(process.env.GME_TEST_FILES ?? 20_000);
 
 /** Runs TypeScript's `crawl` in a process of its own; `script` prints one value of JSON. */
 function inChild<Result>(script: string): Result {
-  const preamble = `const { crawl } = require(${JSON.stringify(join(root, "lib/index-store/crawl.ts"))});
-    const { shownPath } = require(${JSON.stringify(join(root, "lib/index-store/path-bytes.ts"))});`;
+  const preamble = `const { crawl } = require(${JSON.stringify(join(root, "lib/crawl/crawl.ts"))});
+    const { shownPath } = require(${JSON.stringify(join(root, "lib/crawl/path-bytes.ts"))});`;
   const main = `(async () => { ${script} })().catch((error) => { console.error(error); process.exit(1); });`;
   const node = ["--require", require.resolve("tsx/cjs"), "-e", preamble + main];
   const { NODE_OPTIONS, ...env } = process.env; // tap's own preloads

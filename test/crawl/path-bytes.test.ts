@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { fsPath, pathJson, pathOf, shownPath } from "../../lib/index-store/path-bytes";
+import { fsPath, pathJson, pathOf, shownPath } from "../../lib/crawl/path-bytes";
 import { temporaryFolder } from "../helpers/fixtures";
 
 /** A generator of the same numbers in every run. */

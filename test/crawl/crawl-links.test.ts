@@ -1,7 +1,7 @@
 import { linkSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import t from "tap";
-import { crawl, type CrawlOptions } from "../../lib/index-store/crawl";
+import { crawl, type CrawlOptions } from "../../lib/crawl/crawl";
 import { temporaryFolder } from "../helpers/fixtures";
 
 const all = temporaryFolder();

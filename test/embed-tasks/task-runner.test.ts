@@ -6,12 +6,12 @@ import sharp from "sharp";
 import t, { type Test } from "tap";
 import { DecodeAhead } from "../../lib/decode-ahead";
 import { load } from "../../lib/index";
-import type { EmbedSuccess, EmbedTask } from "../../lib/index-store/embed-task";
-import { TaskClock } from "../../lib/index-store/task-clock";
-import { TaskRunner } from "../../lib/index-store/task-runner";
+import type { EmbedSuccess, EmbedTask } from "../../lib/embed-tasks/embed-task";
+import { TaskClock } from "../../lib/embed-tasks/task-clock";
+import { TaskRunner } from "../../lib/embed-tasks/task-runner";
 import { imageFixture } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
-import { emptyPdf, folder, hashed, model, pictures, samplePaths, sameVectors, texts } from "./engine-setup";
+import { emptyPdf, folder, hashed, model, pictures, samplePaths, sameVectors, texts } from "../isolated/engine-setup";
 
 async function start(t: Test) {
   const loaded = await load(model, { threads: 1 });

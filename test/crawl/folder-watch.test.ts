@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSy
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { type WatchSettings, watchRoots } from "../../lib/index-store/folder-watch";
+import { type WatchSettings, watchRoots } from "../../lib/crawl/folder-watch";
 import { root, temporaryFolder } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
 
@@ -158,7 +158,7 @@ t.test("bad settings are refused", async (t) => {
 t.test("when the system watches no more folders, that is said, with the remedy", { skip: !canLimitWatches() }, (t) => {
   const folder = mkdtempSync(join(all, "limit-"));
   for (let i = 0; i < 30; i++) mkdirSync(join(folder, String(i)));
-  const script = `const { watchRoots } = require(${JSON.stringify(join(root, "lib/index-store/folder-watch.ts"))});
+  const script = `const { watchRoots } = require(${JSON.stringify(join(root, "lib/crawl/folder-watch.ts"))});
     watchRoots([${JSON.stringify(folder)}], { settleMs: 300 }, async () => {}).then(
       () => console.log("ended"),
       ({ code, errno, message }) => console.log(JSON.stringify({ code, errno, message })),

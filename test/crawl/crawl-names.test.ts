@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { crawl, type CrawledFile, type CrawlOptions } from "../../lib/index-store/crawl";
-import { fsPath, shownPath } from "../../lib/index-store/path-bytes";
+import { crawl, type CrawledFile, type CrawlOptions } from "../../lib/crawl/crawl";
+import { fsPath, shownPath } from "../../lib/crawl/path-bytes";
 import { temporaryFolder } from "../helpers/fixtures";
 
 const all = temporaryFolder();

@@ -1,6 +1,6 @@
 import t from "tap";
-import { pathOf } from "../../lib/index-store/path-bytes";
-import { globToRegex, sqlText } from "../../lib/index-store/path-glob";
+import { pathOf } from "../../lib/crawl/path-bytes";
+import { globToRegex, sqlText } from "../../lib/crawl/path-glob";
 import { temporaryFolder } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
 

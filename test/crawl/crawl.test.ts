@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import t from "tap";
-import { countFiles, crawl, type CrawledFile, type CrawlEvent, type CrawlOptions } from "../../lib/index-store/crawl";
+import { countFiles, crawl, type CrawledFile, type CrawlEvent, type CrawlOptions } from "../../lib/crawl/crawl";
 import { temporaryFolder } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
 
