@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import type { GmeError } from "../index";
 import type {
   AddFilesOptions,
   CheckReport,
@@ -11,7 +12,7 @@ import { addFilesOptions } from "../index-store/index";
 import { addDbFlag, dbOf } from "./index-flags";
 import { startIndexProgress, summaryText } from "./index-progress";
 import { addModelFlags, addOptionFlags, chosenModel, type Flags, optionsOf } from "./model-flags";
-import { exitCodes, note, print, printJson, UsageError } from "./output";
+import { exitCodes, note, print, printJson, reportError, UsageError } from "./output";
 import { startProgress } from "./progress";
 import { stopSignal } from "./signals";
 
@@ -63,8 +64,8 @@ async function runIndex(paths: string[], flags: IndexFlags): Promise<void> {
   const index = await open({ model, modelOptions });
   await closing(index, async () => {
     if (flags.repair) await repair(index, flags);
+    else if (flags.watch) await watch(index, paths, flags);
     else await addAndPrune(index, paths, flags);
-    if (flags.watch) await watch(index, paths, flags);
   });
 }
 
@@ -131,9 +132,19 @@ async function tell(summary: IndexSummary, flags: IndexFlags): Promise<void> {
   if (summary.failed + summary.failedBefore > 0 && !flags.allowFailures) process.exitCode = exitCodes.someFailed;
 }
 
+/** A prune that is refused must not end the watch. */
 async function watch(index: GmeIndex, paths: readonly string[], flags: IndexFlags): Promise<void> {
   note("Watching for changes; Ctrl-C ends it.");
-  await index.watch(paths, () => addAndPrune(index, paths, flags), { poll: flags.poll, signal: stopSignal() });
+  const onChange = async () => {
+    try {
+      await addAndPrune(index, paths, flags);
+    } catch (error) {
+      if ((error as GmeError).code !== "GME_INDEX_PRUNE_REFUSED") throw error;
+      reportError(error, flags.json === true);
+    }
+  };
+  const { poll, followSymlinks } = flags as { poll?: boolean; followSymlinks?: boolean };
+  await index.watch(paths, onChange, { poll, followSymlinks, signal: stopSignal() });
 }
 
 async function check(index: GmeIndex): Promise<void> {

@@ -68,6 +68,7 @@ export interface Selection {
 export interface WatchIndexOptions {
   /** Look for changes instead of being told, for network file systems. */
   readonly poll?: boolean;
+  readonly followSymlinks?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -213,14 +214,14 @@ export class GmeIndex implements AsyncDisposable {
     return this.write(({ lock }) => pruneTable(this.open(), this.place, lock, read));
   }
 
-  /** Calls `onChange` after each change below the paths that has settled, until the signal aborts; the caller then indexes again. */
+  /** Calls `onChange` at once and after each change below the paths that has settled, until the signal aborts; it indexes again. */
   async watch(paths: readonly string[], onChange: () => Promise<void>, options: WatchIndexOptions): Promise<void> {
     const { folder } = this.place;
     const isOwn = (path: string) => folder !== undefined && (path === folder || path.startsWith(join(folder, "/")));
-    const { poll, signal } = options;
+    const { poll, followSymlinks, signal } = options;
     await watchRoots(
       readPaths(paths).map((path) => resolve(path)),
-      { poll, signal, ignored: isOwn },
+      { poll, followSymlinks, signal, ignored: isOwn },
       onChange,
     );
   }

@@ -30,7 +30,14 @@ export async function searchIndex(
     probes: searchProbes,
     refine: Math.max(1, Math.min(searchRefine, Math.ceil(maxLimit / limit))),
   });
-  return rows.map((row) => ({ ...plainResult(row), score: 1 - (row._distance ?? 0) }));
+  const results = rows.map((row) => ({ ...plainResult(row), score: 1 - (row._distance ?? 0) }));
+  return options.path === undefined ? results : results.map(showingPath(options.path));
+}
+
+/** A row found by another path than its newest is shown with that one. */
+function showingPath(glob: string): (result: SearchResult) => SearchResult {
+  const regex = new RegExp(globToRegex(glob), "u");
+  return (result) => ({ ...result, path: result.paths.find((path) => regex.test(path)) ?? result.path });
 }
 
 async function queryVector(
