@@ -1,10 +1,10 @@
 import type { Dir } from "node:fs";
 import { lstat, opendir, realpath, stat, statfs } from "node:fs/promises";
 import { sep } from "node:path";
-import { pathError, type CrawlEvent, isVanished, skipReasons } from "./crawl-events";
+import { type EntryType, entryType } from "./crawl-entry-type";
+import { type CrawlEvent, isVanished, pathError, skipReasons } from "./crawl-events";
 import { patiently } from "./crawl-patience";
 import { type CrawlRules, readRules, rulesFileName } from "./crawl-rules";
-import { type EntryType, entryType } from "./crawl-entry-type";
 import { fsPath, pathOf } from "./path-bytes";
 
 /** A folder that is to be walked. */

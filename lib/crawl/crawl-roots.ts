@@ -1,4 +1,4 @@
-import { realpathSync, type BigIntStats } from "node:fs";
+import { type BigIntStats, realpathSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { badArgument } from "../errors";

@@ -7,8 +7,8 @@ import {
   type FolderToWalk,
   type KnownFolders,
   maxOpenFolders,
-  openFolder,
   type OpenFolder,
+  openFolder,
   readEntries,
 } from "./crawl-folder";
 import { type CrawlRoots, readRoots } from "./crawl-roots";
@@ -16,8 +16,8 @@ import { CrawlRules } from "./crawl-rules";
 
 export type {
   CaptionFile,
-  CrawledFile,
   CrawlEvent,
+  CrawledFile,
   CrawlFailure,
   CrawlOptions,
   CrawlSkip,

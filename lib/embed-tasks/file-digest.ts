@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { abortError, GmeError, ioError, printable } from "../errors";
 import { fsPath } from "../crawl/path-bytes";
+import { abortError, GmeError, ioError, printable } from "../errors";
 
 export interface FileDigest {
   readonly sha256: string;

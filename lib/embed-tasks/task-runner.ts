@@ -5,12 +5,12 @@ import type { GmeModel } from "../model";
 import type { ModelInfo } from "../model-info";
 import { closedError } from "../queue";
 import type { RemotePolicy } from "../remote-image";
+import type { Embedder, EmbedOutcome, EmbedTask, EngineUse, HashedFile } from "./embed-task";
 import { type CallTask, TaskCall, TaskStream, type TaskWatcher } from "./task-call";
 import { TaskClock } from "./task-clock";
 import { computeTasks } from "./task-compute";
-import type { Embedder, EmbedOutcome, EmbedTask, EngineUse, HashedFile } from "./embed-task";
 import { OpenDocuments } from "./task-pages";
-import { preparePicture, type PictureSettings, type PreparedPicture } from "./task-pictures";
+import { type PictureSettings, type PreparedPicture, preparePicture } from "./task-pictures";
 
 export interface TaskRunnerSettings {
   /** Default: as the model was loaded. */

@@ -1,12 +1,12 @@
 import type { Connection, Session, Table, VectorQuery } from "@lancedb/lancedb";
 import type * as Arrow from "apache-arrow";
+import { sqlText } from "../crawl/path-glob";
 import { GmeError, printable } from "../errors";
 import { readBatch } from "./batch-rows";
 import { type EntryRow, type Source, sourceColumns } from "./entry-row";
 import { entrySchema, pinKey, pinOf, sourceSchema } from "./entry-schema";
 import type { IndexPlace } from "./index-place";
 import type { IndexPin } from "./index-types";
-import { sqlText } from "../crawl/path-glob";
 import { corruptStore, isFilterFault, storeError } from "./store-errors";
 import { committedVersion, isSoundManifest, manifestFiles, noteCommitted, tableName } from "./store-files";
 import { StoreSync } from "./store-sync";

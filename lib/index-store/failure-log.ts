@@ -1,8 +1,8 @@
 import { type FileHandle, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathJson } from "../crawl/path-bytes";
 import { type GmeError, ioError } from "../errors";
 import type { IndexPlace } from "./index-place";
-import { pathJson } from "../crawl/path-bytes";
 
 /** The file as it was when an item of it failed. */
 export interface FailedFile {

@@ -1,7 +1,7 @@
+import type { CrawlEvent, CrawledFile } from "../crawl/crawl";
 import { GmeError } from "../errors";
-import type { CrawledFile, CrawlEvent } from "../crawl/crawl";
-import { FileRun } from "./file-run";
 import { type PlanContext, planFile, stateOf, stateTime } from "./file-plan";
+import { FileRun } from "./file-run";
 import type { IndexRun } from "./index-run";
 import type { IndexWriter } from "./index-writer";
 import type { RunReport } from "./run-report";

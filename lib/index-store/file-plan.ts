@@ -1,13 +1,13 @@
+import type { CrawledFile } from "../crawl/crawl";
 import { decodeText } from "../documents/text-decoding";
 import { readTextPassages } from "../documents/text-file";
-import { abortError, GmeError, printable } from "../errors";
-import { maxImageBytes, tooLarge as largeImage } from "../input";
-import type { ContentKeys } from "./content-key";
-import type { CrawledFile } from "../crawl/crawl";
 import type { Embedder } from "../embed-tasks/embed-task";
+import { digestFile, type FileDigest } from "../embed-tasks/file-digest";
+import { abortError, GmeError, printable } from "../errors";
+import { tooLarge as largeImage, maxImageBytes } from "../input";
+import type { ContentKeys } from "./content-key";
 import { isSameSource, type Source } from "./entry-row";
 import type { FailureLog } from "./failure-log";
-import { digestFile, type FileDigest } from "../embed-tasks/file-digest";
 import type { FileRun } from "./file-run";
 import type { AddFilesOptions } from "./index-types";
 import type { KnownSources, KnownVersion } from "./known-sources";

@@ -1,14 +1,14 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { watchRoots } from "../crawl/folder-watch";
+import { sqlText } from "../crawl/path-glob";
 import { badArgument, GmeError, printable } from "../errors";
 import { checkLayout } from "./content-key";
 import { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
-import { watchRoots } from "../crawl/folder-watch";
 import { type CheckOptions, checkTable } from "./index-check";
 import { IndexEngine } from "./index-engine";
 import { IndexLock } from "./index-lock";
-import { type IndexPlace, indexPlace, isFolder, makePlace, removeEmptyPlace } from "./index-place";
 import {
   readAddFilesOptions,
   readAddOptions,
@@ -20,7 +20,8 @@ import {
   readSearchOptions,
   readSelection,
 } from "./index-options";
-import { type PruneOptions, pruneTable, type PruneSummary } from "./index-prune";
+import { type IndexPlace, indexPlace, isFolder, makePlace, removeEmptyPlace } from "./index-place";
+import { type PruneOptions, type PruneSummary, pruneTable } from "./index-prune";
 import { mendRows, mendStore } from "./index-repair";
 import { readRoots } from "./index-roots";
 import { plainResult, searchIndex } from "./index-search";
@@ -38,7 +39,6 @@ import type {
   SearchOptions,
   SearchResult,
 } from "./index-types";
-import { sqlText } from "../crawl/path-glob";
 
 /** A row as `entries` gives it. */
 export interface IndexEntry extends Omit<SearchResult, "score"> {

@@ -1,20 +1,20 @@
 import { stat } from "node:fs/promises";
+import { type CrawledFile, crawl } from "../crawl/crawl";
+import { fsPath } from "../crawl/path-bytes";
 import { readTextPassages } from "../documents/text-file";
+import { digestFile } from "../embed-tasks/file-digest";
 import { abortError, GmeError, printable } from "../errors";
 import { ContentKeys } from "./content-key";
-import { type CrawledFile, crawl } from "../crawl/crawl";
 import type { Source } from "./entry-row";
 import type { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
-import { digestFile } from "../embed-tasks/file-digest";
-import { FileRun } from "./file-run";
 import { defaultPassageLength, defaultPassageOverlap, maxTextBytes, stateTime } from "./file-plan";
+import { FileRun } from "./file-run";
 import type { IndexPlace } from "./index-place";
 import { readRoots } from "./index-roots";
 import { vectorFault } from "./index-run";
 import type { CheckReport } from "./index-types";
 import { KnownSources } from "./known-sources";
-import { fsPath } from "../crawl/path-bytes";
 import { planTable } from "./table-plan";
 
 export interface CheckOptions {

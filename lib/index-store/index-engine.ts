@@ -1,10 +1,10 @@
+import type { Embedder, EngineUse } from "../embed-tasks/embed-task";
+import { TaskRunner } from "../embed-tasks/task-runner";
 import { GmeError, printable } from "../errors";
 import { IsolatedEngine } from "../isolated/engine-client";
 import { GmeModel, load } from "../model";
 import { checkPin, pinFor } from "./content-key";
-import type { Embedder, EngineUse } from "../embed-tasks/embed-task";
 import type { IndexPin, OpenIndexOptions } from "./index-types";
-import { TaskRunner } from "../embed-tasks/task-runner";
 
 /** The index's model, started at the first need: in a child process for writing, in this one for queries alone. */
 export class IndexEngine {

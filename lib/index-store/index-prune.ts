@@ -1,4 +1,5 @@
 import { lstat } from "node:fs/promises";
+import { fsPath, shownPath } from "../crawl/path-bytes";
 import { abortError, GmeError, printable } from "../errors";
 import type { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
@@ -6,7 +7,6 @@ import type { IndexLock } from "./index-lock";
 import type { IndexPlace } from "./index-place";
 import { readRoots } from "./index-roots";
 import { dropSources } from "./index-writer";
-import { fsPath, shownPath } from "../crawl/path-bytes";
 
 export interface PruneOptions {
   /** Only files below these paths; default: below every path that was indexed. */

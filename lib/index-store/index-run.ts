@@ -1,6 +1,6 @@
+import type { Embedder, EmbedOutcome, EmbedSuccess } from "../embed-tasks/embed-task";
 import { abortError, GmeError } from "../errors";
 import type { CrashPoints } from "./crash-points";
-import type { Embedder, EmbedOutcome, EmbedSuccess } from "../embed-tasks/embed-task";
 import type { Source } from "./entry-row";
 import type { EntryTable } from "./entry-table";
 import type { FailureLog } from "./failure-log";

@@ -1,9 +1,9 @@
-import { badArgument, GmeError } from "../errors";
+import { globToRegex, sqlText } from "../crawl/path-glob";
 import type { EmbedOutcome, EmbedTask } from "../embed-tasks/embed-task";
+import { badArgument, GmeError } from "../errors";
 import type { EntryTable, ReadRow } from "./entry-table";
 import { vectorFault } from "./index-run";
 import { type EntryKind, entryKinds, type SearchOptions, type SearchResult } from "./index-types";
-import { globToRegex, sqlText } from "../crawl/path-glob";
 import { queryInstruction } from "./query-instruction";
 import { searchProbes, searchRefine } from "./vector-index";
 

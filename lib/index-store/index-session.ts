@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
+import { countFiles, crawl } from "../crawl/crawl";
+import type { Embedder } from "../embed-tasks/embed-task";
 import { abortError, GmeError } from "../errors";
 import { ContentKeys, pinFor } from "./content-key";
-import { countFiles, crawl } from "../crawl/crawl";
 import { CrashPoints } from "./crash-points";
-import type { Embedder } from "../embed-tasks/embed-task";
 import { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
 import { fileItems } from "./file-items";

@@ -1,3 +1,4 @@
+export { fsPath, pathJson, shownPath } from "../crawl/path-bytes";
 export type { EmbedOutcome } from "../embed-tasks/embed-task";
 export {
   type EntriesOptions,
@@ -9,6 +10,7 @@ export {
   type WatchIndexOptions,
 } from "./gme-index";
 export type { CheckOptions } from "./index-check";
+export { addFilesOptions } from "./index-options";
 export type { PruneOptions, PruneSummary } from "./index-prune";
 export {
   type AddFilesOptions,
@@ -26,5 +28,3 @@ export {
   type SearchOptions,
   type SearchResult,
 } from "./index-types";
-export { addFilesOptions } from "./index-options";
-export { fsPath, pathJson, shownPath } from "../crawl/path-bytes";

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
+import type { EmbedTask } from "../embed-tasks/embed-task";
+import { digestFile } from "../embed-tasks/file-digest";
 import { badArgument, GmeError, printable } from "../errors";
 import { type ImageSource, maxImageBytes, tooLarge } from "../input";
 import { unknownName } from "../options";
-import type { EmbedTask } from "../embed-tasks/embed-task";
-import type { Source } from "./entry-row";
-import { digestFile } from "../embed-tasks/file-digest";
 import type { ContentKeys } from "./content-key";
+import type { Source } from "./entry-row";
 import type { FileRun } from "./file-run";
 import { vectorFault } from "./index-run";
 import { type EntryKind, entryKinds, type IndexItem } from "./index-types";

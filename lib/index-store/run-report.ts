@@ -1,5 +1,5 @@
-import type { GmeError } from "../errors";
 import type { EngineUse } from "../embed-tasks/embed-task";
+import type { GmeError } from "../errors";
 import type { AddFilesOptions, IndexEvent, IndexProgress, IndexSummary } from "./index-types";
 
 const progressEveryMs = 200;

@@ -1,15 +1,15 @@
 import { stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { CrawledFile } from "../crawl/crawl";
+import { fsPath } from "../crawl/path-bytes";
 import { readTableRows, type TableRow } from "../documents/table-rows";
+import { digestFile } from "../embed-tasks/file-digest";
 import { abortError, GmeError, ioError, printable } from "../errors";
 import { maxImageBytes, tooLarge } from "../input";
-import type { CrawledFile } from "../crawl/crawl";
 import type { Source } from "./entry-row";
-import { digestFile } from "../embed-tasks/file-digest";
 import type { PlanContext } from "./file-plan";
 import type { FileRun } from "./file-run";
-import { fsPath } from "../crawl/path-bytes";
 import { snippetOf, type WorkItem } from "./work-item";
 
 export interface TablePlan {

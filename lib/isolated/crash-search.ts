@@ -1,6 +1,6 @@
-import { printable } from "../errors";
-import { fileOf } from "../embed-tasks/task-compute";
 import type { CallTask, TaskStage } from "../embed-tasks/task-call";
+import { fileOf } from "../embed-tasks/task-compute";
+import { printable } from "../errors";
 import type { Job, WireOutcome } from "./messages";
 
 /** A job on its way through the engine's process. */

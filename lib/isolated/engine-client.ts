@@ -1,6 +1,6 @@
-import { abortError, GmeError, printable } from "../errors";
 import type { Embedder, EmbedOutcome, EmbedSuccess, EmbedTask, EngineUse, HashedFile } from "../embed-tasks/embed-task";
 import { TaskCall } from "../embed-tasks/task-call";
+import { abortError, GmeError, printable } from "../errors";
 import type { ModelInfo } from "../model-info";
 import type { LoadOptions } from "../options";
 import { closedError } from "../queue";

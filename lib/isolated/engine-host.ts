@@ -1,9 +1,9 @@
 // The engine's process: loads one model and computes what it is sent, until its parent says so or is gone.
 import { Worker } from "node:worker_threads";
-import { GmeError } from "../errors";
-import { loadSharp } from "../image-decode";
 import type { EmbedOutcome, EmbedTask, HashedFile } from "../embed-tasks/embed-task";
 import { TaskRunner } from "../embed-tasks/task-runner";
+import { GmeError } from "../errors";
+import { loadSharp } from "../image-decode";
 import { load } from "../model";
 import type { LoadOptions } from "../options";
 import { remotePolicy } from "../remote-image";

@@ -1,6 +1,6 @@
-import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../errors";
 import type { EmbedSuccess, EmbedTask, HashedFile } from "../embed-tasks/embed-task";
 import type { TaskStage } from "../embed-tasks/task-call";
+import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../errors";
 import type { ModelInfo } from "../model-info";
 import type { LoadOptions } from "../options";
 
