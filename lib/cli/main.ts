@@ -62,18 +62,21 @@ function isUsage(error: unknown): boolean {
   return (error as { code?: unknown }).code === "GME_OPTION_INVALID";
 }
 
-/** A reader that has gone (`| head`) ends the command quietly. */
-function endOnBrokenPipe(): void {
+/** Commands whose work is more than what they print: it goes on when nobody reads that any more. */
+const unprintedWork = ["index"];
+
+/** A reader that has gone (`| head`) ends the other commands quietly. */
+function endOnBrokenPipe(command: string | undefined): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EPIPE") process.exit(exitCodes.done);
-      process.exit(exitCodes.failed);
+      if (error.code === "EPIPE" && command !== undefined && unprintedWork.includes(command)) return;
+      process.exit(error.code === "EPIPE" ? exitCodes.done : exitCodes.failed);
     });
   }
 }
 
 listenForSignals();
-endOnBrokenPipe();
+endOnBrokenPipe(process.argv[2]);
 void main(process.argv.slice(2)).then((code) => {
   process.exitCode = code;
   // Whatever is still open (a stdin that nobody closes) must not keep a finished command alive.

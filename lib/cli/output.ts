@@ -10,7 +10,10 @@ export class UsageError extends Error {}
 
 /** A result on stdout; waits while the reader is slower than we are. */
 export async function print(data: string | Uint8Array): Promise<void> {
-  if (!process.stdout.write(data)) await once(process.stdout, "drain");
+  if (process.stdout.write(data)) return;
+  await once(process.stdout, "drain").catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error; // the reader has gone: what that means is decided in main
+  });
 }
 
 export async function printJson(value: unknown): Promise<void> {

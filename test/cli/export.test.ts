@@ -4,40 +4,14 @@ import t from "tap";
 import { inGroups, pour } from "../../lib/cli/export";
 import { type EntrySink, linesSink } from "../../lib/cli/export-lines";
 import { npySink, type NpyType } from "../../lib/cli/export-npy";
-import { parquetSink } from "../../lib/cli/export-parquet";
 import { bundledModelPath, GmeError, load } from "../../lib/index";
 import { type IndexEntry, openIndex } from "../../lib/index-store/index";
-import { pathOf } from "../../lib/crawl/path-bytes";
 import { gme, jsonLines } from "../helpers/cli";
 import { temporaryFolder } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
+import { batches, dimensions, entries, oddPath } from "./export-entries";
 
 const folder = temporaryFolder();
-const dimensions = 12;
-const oddPath = process.platform === "win32" ? "/odd.png" : pathOf(Buffer.from("/\xff \n.png", "latin1"));
-
-function entryAt(i: number): IndexEntry {
-  const embedding = Float32Array.from({ length: dimensions }, (_, d) => Math.sin(i * 7 + d * 3) / 3);
-  const path = i === 2 ? oddPath : `/pictures/日本 ${i}.png`;
-  const bare: IndexEntry = {
-    key: `key-${i}`,
-    kind: "image",
-    path,
-    paths: [path, "/copy.png"],
-    time: 1.7e12 + i,
-    embedding,
-  };
-  if (i % 2 === 0) return bare;
-  const facts = { page: 3, passage: 2, row: i, snippet: `words “${i}”`, caption: "a caption", width: 640, height: 480 };
-  return { ...bare, ...facts, kind: "text", size: 5e9 + i, mtime: 1.6e12 + 0.25 };
-}
-
-const entries = Array.from({ length: 2_500 }, (_, i) => entryAt(i));
-
-async function* batches(size = 1_000): AsyncGenerator<IndexEntry[]> {
-  for (let i = 0; i < entries.length; i += size) yield entries.slice(i, i + size);
-}
-
 interface Npy {
   header: string;
   data: Uint8Array;
@@ -143,31 +117,6 @@ t.test("npy of int8 keeps the directions, of binary the signs", async (t) => {
   }
 });
 
-t.test("parquet is read back as it was, in groups of rows", async (t) => {
-  const path = join(folder, "rows.parquet");
-  await pour(batches(), await parquetSink(path), 0);
-  const { parquetReadObjects, parquetMetadata } = await import("hyparquet");
-  const bytes = readFileSync(path);
-  const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
-  t.strictSame(
-    parquetMetadata(file).row_groups.map(({ num_rows }) => Number(num_rows)),
-    [1000, 1000, 500],
-  );
-  const rows = await parquetReadObjects({ file });
-  t.equal(rows.length, entries.length);
-  for (const i of [0, 1, 2, 1_001, 2_499]) {
-    const entry = entries[i];
-    const { embedding, ...rest } = rows[i] as Record<string, unknown> & { embedding: number[] };
-    t.strictSame(Array.from(embedding), Array.from(entry.embedding ?? []), `row ${i}: vector`);
-    const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined && value !== null));
-    const { embedding: _, size, mtime, time, ...plain } = entry;
-    const wanted: Record<string, unknown> = { ...plain, time: new Date(time) };
-    if (size !== undefined) wanted.size = BigInt(size);
-    if (mtime !== undefined) wanted.mtime = new Date(Math.trunc(mtime));
-    t.strictSame(sorted(given), sorted(wanted), `row ${i}: the rest`);
-  }
-});
-
 t.test("batches of any size are put together to groups of rows", async (t) => {
   for (const size of [1, 300, 1_000, 2_500]) {
     const groups: IndexEntry[][] = [];
@@ -189,11 +138,6 @@ t.test("an index without rows gives files without rows", async (t) => {
   t.equal(await pour(none, await npySink(join(folder, "none.npy"), "f32", dimensions), 0), 0);
   t.match(readNpy(join(folder, "none.npy")).header, "(0, 12)");
   t.equal(readFileSync(join(folder, "none.npy.ids.jsonl"), "utf8"), "");
-  const sink = await parquetSink(join(folder, "none.parquet"));
-  await sink.finish();
-  const { parquetReadObjects } = await import("hyparquet");
-  const bytes = Uint8Array.from(readFileSync(join(folder, "none.parquet")));
-  t.strictSame(await parquetReadObjects({ file: bytes.buffer }), []);
 });
 
 t.test("a file appears whole or not at all, and what was there before stays until then", async (t) => {
@@ -202,7 +146,6 @@ t.test("a file appears whole or not at all, and what was there before stays unti
   const sinks: [string, (path: string) => Promise<EntrySink>][] = [
     ["a.jsonl", linesSink],
     ["a.npy", (path) => npySink(path, "f32", dimensions)],
-    ["a.parquet", parquetSink],
   ];
   for (const [name] of sinks) writeFileSync(join(place, name), "before");
   for (const [name, open] of sinks) {
@@ -215,13 +158,13 @@ t.test("a file appears whole or not at all, and what was there before stays unti
   }
   t.strictSame(readdirSync(place).sort(), sinks.map(([name]) => name).sort(), "nothing else is left");
   for (const [name, open] of sinks) await pour(batches(), await open(join(place, name)), 0);
-  t.strictSame(readdirSync(place).sort(), ["a.jsonl", "a.npy", "a.npy.ids.jsonl", "a.parquet"]);
+  t.strictSame(readdirSync(place).sort(), ["a.jsonl", "a.npy", "a.npy.ids.jsonl"]);
   t.ok(readFileSync(join(place, "a.npy")).length > entries.length * dimensions * 4);
 });
 
 t.test("a file that cannot be written is named before any row is read", async (t) => {
   const nowhere = join(folder, "nowhere", "x");
-  for (const open of [linesSink, (path: string) => npySink(path, "f32" as NpyType, dimensions), parquetSink]) {
+  for (const open of [linesSink, (path: string) => npySink(path, "f32" as NpyType, dimensions)]) {
     const error = await rejectsWith(t, () => open(nowhere), "GME_IO_ERROR");
     t.match(error.message, /nowhere.*ENOENT/);
     t.match((await rejectsWith(t, () => open(folder), "GME_IO_ERROR", "a folder")).message, /EISDIR/);
@@ -311,8 +254,4 @@ function numberOfHalf(half: number): number {
 function cosine(a: readonly number[], b: readonly number[]): number {
   const dot = (x: readonly number[], y: readonly number[]) => x.reduce((sum, value, i) => sum + value * y[i], 0);
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
-
-function sorted(record: Record<string, unknown>): [string, unknown][] {
-  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
