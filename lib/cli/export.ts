@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import type { IndexEntry, IndexPin } from "../index-store/index";
 import { type EntrySink, linesSink, stdoutSink } from "./export-lines";
-import { npySink, type NpyType, npyTypes } from "./export-npy";
+import { type NpyType, npySink, npyTypes } from "./export-npy";
 import { parquetGroupRows, parquetSink } from "./export-parquet";
 import { addDbFlag, dbOf } from "./index-flags";
 import type { Flags } from "./model-flags";
@@ -43,7 +43,7 @@ async function runExport(flags: ExportFlags): Promise<void> {
   const { openIndex } = await import("../index-store/index.js");
   const index = await openIndex(db, { readOnly: true, signal: stopSignal() });
   try {
-    const total = where === undefined ? (await index.stats()).rows : 0;
+    const total = await index.count(where);
     const { dimensions } = index.pin as IndexPin; // only one that is still being made has none
     const sink = await openSink(flags, dimensions);
     const batchRows = format === "parquet" ? parquetGroupRows(dimensions) : lineRows;

@@ -1,7 +1,7 @@
 import { GmeError, printable } from "../errors";
 
 /** More bytes than this are not read as one text. */
-export const maxTextBytes = 256 * 1024 * 1024;
+export const maxTextBytes = 64 * 1024 * 1024;
 
 /** Bytes that no text has: control characters but tab, line ends, form feed, the end of file of DOS, and escape. */
 const controlBytes = byteSet([0x00, 0x08], [0x0e, 0x19], [0x1c, 0x1f], [0x7f, 0x7f]);
@@ -16,7 +16,7 @@ const sampleBytes = 65_536;
 /**
  * The text of a file: UTF-8 or UTF-16 as its byte order mark says, UTF-16 where every other byte is NUL, else UTF-8, else
  * windows-1252. Line ends become \n. `declared` is an encoding that the document names itself; it counts where the bytes
- * are not UTF-8. Throws GME_DOCUMENT_UNREADABLE for binary data and for more than 256 MiB.
+ * are not UTF-8. Throws GME_DOCUMENT_UNREADABLE for binary data and for more than 64 MiB.
  */
 export function decodeText(bytes: Uint8Array, file: string, declared?: string): string {
   if (bytes.length > maxTextBytes) {

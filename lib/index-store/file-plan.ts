@@ -1,5 +1,6 @@
 import type { CrawledFile } from "../crawl/crawl";
-import { decodeText } from "../documents/text-decoding";
+import { maxPdfBytes } from "../documents/pdf-pages";
+import { decodeText, maxTextBytes } from "../documents/text-decoding";
 import { readTextPassages } from "../documents/text-file";
 import type { Embedder } from "../embed-tasks/embed-task";
 import { digestFile, type FileDigest } from "../embed-tasks/file-digest";
@@ -27,8 +28,6 @@ export interface PlanContext {
 
 export const defaultPassageLength = 1_200;
 export const defaultPassageOverlap = 200;
-export const maxTextBytes = 64 << 20;
-export const maxPdfBytes = 1 << 30;
 const maxCaptionBytes = 1 << 20;
 
 /** "unchanged": all that can be had of it is in the index. "failed": so it was, but a part failed. */

@@ -162,6 +162,11 @@ export class GmeIndex implements AsyncDisposable {
     }
   }
 
+  /** How many rows there are, or how many an SQL filter takes. */
+  async count(where?: string): Promise<number> {
+    return this.open().countRows(where);
+  }
+
   async stats(): Promise<IndexStats> {
     const table = this.open();
     const failures = await FailureLog.open(this.place);

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { type CrawledFile, crawl } from "../crawl/crawl";
 import { fsPath } from "../crawl/path-bytes";
+import { maxTextBytes } from "../documents/text-decoding";
 import { readTextPassages } from "../documents/text-file";
 import { digestFile } from "../embed-tasks/file-digest";
 import { abortError, GmeError, printable } from "../errors";
@@ -8,7 +9,7 @@ import { ContentKeys } from "./content-key";
 import type { Source } from "./entry-row";
 import type { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
-import { defaultPassageLength, defaultPassageOverlap, maxTextBytes, stateTime } from "./file-plan";
+import { defaultPassageLength, defaultPassageOverlap, stateTime } from "./file-plan";
 import { FileRun } from "./file-run";
 import type { IndexPlace } from "./index-place";
 import { readRoots } from "./index-roots";

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { badArgument } from "../errors";
 import { GmeModel } from "../model";
 import { loadOptions, type OptionSpec, readOptions, unknownName } from "../options";
+import { defaultPassageLength, defaultPassageOverlap } from "./file-plan";
 import type { EntriesOptions, Selection } from "./gme-index";
 import type { CheckOptions } from "./index-check";
 import type { PruneOptions } from "./index-prune";
@@ -34,7 +35,7 @@ export const addFilesOptions: readonly OptionSpec[] = [
     kind: "integer",
     min: 100,
     max: 100_000,
-    default: 1_200,
+    default: defaultPassageLength,
     help: "characters of a passage of a long text",
   },
   {
@@ -42,7 +43,7 @@ export const addFilesOptions: readonly OptionSpec[] = [
     kind: "integer",
     min: 0,
     max: 50_000,
-    default: 200,
+    default: defaultPassageOverlap,
     help: "characters that a passage shares with the one before it",
   },
   { name: "retryFailed", kind: "boolean", default: false, help: "try unchanged files again that failed before" },

@@ -62,10 +62,6 @@ export class KnownSources {
     return this.firstOf.has(idOf(path, null));
   }
 
-  get files(): number {
-    return this.firstOf.size;
-  }
-
   private read(at: number): KnownVersion {
     const [size, mtime, parts, captionSize, captionMtime, have] = this.numbers.subarray(at * numbersPer);
     const file = Buffer.from(this.hashes.subarray(at * hashBytes, (at + 1) * hashBytes)).toString("hex");
