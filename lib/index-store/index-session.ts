@@ -8,6 +8,7 @@ import { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
 import { fileItems } from "./file-items";
 import { FileRun } from "./file-run";
+import { fileSystemWarning } from "./file-system";
 import type { IndexEngine } from "./index-engine";
 import type { IndexLock } from "./index-lock";
 import type { IndexPlace } from "./index-place";
@@ -201,6 +202,8 @@ async function openSession(
 ): Promise<Session> {
   const { engine, lock, place, limits = commitLimits } = access;
   engine.onMessage = (message) => report.emit({ type: "engine", message });
+  const warning = await fileSystemWarning(place);
+  if (warning !== undefined) report.emit({ type: "engine", message: warning });
   if (access.table === undefined || engine.hasModel) {
     const { info } = await engine.get(access.table?.pin, signal);
     access.table ??= await EntryTable.create(place, pinFor(info));
