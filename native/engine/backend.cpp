@@ -5,9 +5,15 @@
 // Small graphs run on the calling thread alone: ggml's threads wait for each other at every node by spinning, which on a
 // busy machine costs a time slice per node, thousands of times what the node itself takes.
 //
+// With a profile a graph runs section by section, a section being the nodes of one stage in a row: same order, same memory,
+// same threads, and a clock between them. Vectors stay the same to the bit.
+//
 // The arena of tensor descriptions and the graphs' memory are kept between graphs, so that a layer costs no allocation.
 
 #include "backend.h"
+
+#include <algorithm>
+#include <cstring>
 
 #include "error.h"
 #include "ggml-alloc.h"
@@ -22,23 +28,11 @@ ggml_threadpool_t new_pool(int32_t n_threads) {
     return ggml_threadpool_new(&params);
 }
 
-// Multiplications and additions of a graph's matrix products, where nearly all of its time goes.
-double count_operations(ggml_cgraph * nodes) {
-    double n = 0;
-    for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
-        const ggml_tensor * node = ggml_graph_node(nodes, i);
-        if (node->op == GGML_OP_MUL_MAT) {
-            n += 2.0 * static_cast<double>(ggml_nelements(node)) * static_cast<double>(node->src[0]->ne[0]);
-        }
-    }
-    return n;
-}
-
 constexpr double operations_worth_sharing = 32e6;  // about half a millisecond of one core
 
 }  // namespace
 
-backend::backend(int32_t n_threads) : n_threads_(n_threads) {
+backend::backend(int32_t n_threads, const cpu_features & cpu) : n_threads_(n_threads), level_(cpu.level), kernels_(find_product_kernels(cpu)) {
     cpu_.reset(ggml_backend_cpu_init());
     pool_  = new_pool(n_threads);
     alone_ = new_pool(1);
@@ -48,6 +42,7 @@ backend::backend(int32_t n_threads) : n_threads_(n_threads) {
         throw error("GME_OUT_OF_MEMORY", "the CPU backend could not be started");
     }
     use_pool(true);
+    reserve_scratch(product_scratch_bytes());
 }
 
 void backend::use_pool(bool alone) {
@@ -80,6 +75,10 @@ void backend::check_abort() const {
     }
 }
 
+void backend::set_profile(stage_profile * profile) {
+    profile_ = profile;
+}
+
 size_t backend::compute_bytes() const {
     return ggml_gallocr_get_buffer_size(allocator_.get(), 0);
 }
@@ -87,6 +86,29 @@ size_t backend::compute_bytes() const {
 void backend::trim(size_t keep) {
     if (compute_bytes() > keep) {
         allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+    }
+}
+
+void backend::reserve_scratch(size_t bytes) {
+    if (bytes > scratch_bytes_) {
+        bytes = (bytes + 63) / 64 * 64;
+        scratch_.reset();
+        scratch_bytes_ = 0;
+        scratch_.reset(new (std::align_val_t(64), std::nothrow) char[bytes * static_cast<size_t>(n_threads_)]);
+        if (!scratch_) {
+            throw error("GME_OUT_OF_MEMORY", "no memory for the threads to work in");
+        }
+        scratch_bytes_ = bytes;
+    }
+}
+
+void backend::compute(ggml_cgraph * nodes) {
+    const ggml_status status = ggml_backend_graph_compute(cpu_.get(), nodes);
+    if (status == GGML_STATUS_ABORTED) {
+        throw error("GME_ABORTED", "the call was aborted");
+    }
+    if (status != GGML_STATUS_SUCCESS) {
+        throw error("GME_OUT_OF_MEMORY", "no memory to compute a graph");
     }
 }
 
@@ -141,26 +163,122 @@ ggml_tensor * graph::input_i32(const int32_t * data, int64_t ne0) {
     return tensor;
 }
 
+// Called by ggml on every thread of the pool.
+static void run_graph_op(ggml_tensor * target, int thread, int n_threads, void * data) {
+    auto * op = static_cast<graph_op *>(data);
+    op->run(target, n_threads, op->owner->scratch(thread));
+}
+
+ggml_tensor * graph::add_op(std::unique_ptr<graph_op> op, ggml_type type, int64_t ne0, int64_t ne1, const std::vector<ggml_tensor *> & sources) {
+    auto args = sources;
+    op->owner = &backend_;
+    ops_.push_back(std::move(op));
+    return ggml_custom_4d(context_.get(), type, ne0, ne1, 1, 1, args.data(), static_cast<int>(args.size()), run_graph_op, GGML_N_TASKS_MAX, ops_.back().get());
+}
+
+ggml_tensor * graph::add_op_inplace(std::unique_ptr<graph_op> op, ggml_tensor * target, const std::vector<ggml_tensor *> & sources) {
+    auto args = sources;
+    op->owner = &backend_;
+    ops_.push_back(std::move(op));
+    return ggml_custom_inplace(context_.get(), target, args.data(), static_cast<int>(args.size()), run_graph_op, GGML_N_TASKS_MAX, ops_.back().get());
+}
+
 void graph::keep(ggml_tensor * node) {
     ggml_set_output(node);
     add(node);
 }
 
+void graph::begin_section(const char * name) {
+    const int first = ggml_graph_n_nodes(nodes_);
+    if (!sections_.empty() && sections_.back().first == first && sections_.back().flop == 0) {
+        sections_.back().name = name;  // nothing was added since
+    } else if (sections_.empty() || std::strcmp(sections_.back().name, name) != 0) {
+        sections_.push_back({ name, first, 0 });
+    }
+}
+
+void graph::count_flop(const ggml_tensor * node, double flop) {
+    flop_ += flop;
+    if (backend_.profile_ != nullptr) {
+        node_flop_.push_back({ node, flop });
+    }
+}
+
+void graph::count_flop(double flop) {
+    flop_ += flop;
+    if (!sections_.empty()) {
+        sections_.back().flop += flop;
+    }
+}
+
+// Multiplications and additions of ggml's products among nodes [first, end), where nearly all of a graph's time goes.
+double graph::product_flop(int first, int end) const {
+    double n = 0;
+    for (int i = first; i < end; i++) {
+        const ggml_tensor * node = ggml_graph_node(nodes_, i);
+        if (node->op == GGML_OP_MUL_MAT) {
+            n += 2.0 * static_cast<double>(ggml_nelements(node)) * static_cast<double>(node->src[0]->ne[0]);
+        }
+    }
+    return n;
+}
+
+// What count_flop registered for nodes [first, end).
+double graph::counted_flop(int first, int end) const {
+    double n = 0;
+    for (int i = first; i < end; i++) {
+        const ggml_tensor * node = ggml_graph_node(nodes_, i);
+        for (const auto & known : node_flop_) {
+            n += known.node == node ? known.flop : 0;
+        }
+    }
+    return n;
+}
+
 void graph::run() {
-    if (!ggml_gallocr_alloc_graph(backend_.allocator_.get(), nodes_)) {
+    // Planned anew each time: the allocator takes a graph for the last one when their nodes are alike, whatever the leafs are.
+    ggml_gallocr_t allocator = backend_.allocator_.get();
+    if (!ggml_gallocr_reserve(allocator, nodes_) || !ggml_gallocr_alloc_graph(allocator, nodes_)) {
         throw error("GME_OUT_OF_MEMORY", "no memory to compute a graph");
     }
     for (const auto & [tensor, data] : inputs_) {
         ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
     }
-    backend_.use_pool(backend_.n_threads_ == 1 || count_operations(nodes_) < operations_worth_sharing);
-    const ggml_status status = ggml_backend_graph_compute(backend_.cpu_.get(), nodes_);
-    if (status == GGML_STATUS_ABORTED) {
-        throw error("GME_ABORTED", "the call was aborted");
+    const double n_operations = flop_ + product_flop(0, ggml_graph_n_nodes(nodes_));
+    backend_.use_pool(backend_.n_threads_ == 1 || n_operations < operations_worth_sharing);
+    if (backend_.profile_ == nullptr) {
+        backend_.compute(nodes_);
+    } else {
+        run_sections();
     }
-    if (status != GGML_STATUS_SUCCESS) {
-        throw error("GME_OUT_OF_MEMORY", "no memory to compute a graph");
+}
+
+void graph::run_sections() {
+    if (sections_.empty() || sections_.front().first > 0) {
+        sections_.insert(sections_.begin(), { "other", 0, 0 });
     }
+    for (size_t i = 0; i < sections_.size(); i++) {
+        run_section(sections_[i], i + 1 < sections_.size() ? sections_[i + 1].first : ggml_graph_n_nodes(nodes_));
+    }
+}
+
+void graph::run_section(const section & part, int end) {
+    const int n_nodes = end - part.first;
+    if (n_nodes == 0 && part.flop == 0) {
+        return;
+    }
+    const auto       size   = static_cast<size_t>(std::max(1, n_nodes));
+    ggml_init_params params = { ggml_graph_overhead_custom(size, false) + ggml_tensor_overhead(), nullptr, /*no_alloc*/ true };
+    ggml_context_ptr context(ggml_init(params));
+    if (!context) {
+        throw error("GME_OUT_OF_MEMORY", "no memory for a section of a graph");
+    }
+    ggml_cgraph * nodes = ggml_new_graph_custom(context.get(), size, false);
+    for (int i = part.first; i < end; i++) {
+        ggml_graph_add_node(nodes, ggml_graph_node(nodes_, i));
+    }
+    const stage_timer timer(backend_.profile_, part.name, part.flop + product_flop(part.first, end) + counted_flop(part.first, end));
+    backend_.compute(nodes);
 }
 
 std::vector<float> read_rows(const ggml_tensor * tensor, int64_t first_row, int64_t n_rows) {

@@ -1,19 +1,39 @@
 // Where graphs run: ggml's CPU backend with its own threadpool, memory for state that outlives a graph, and the graph itself.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "ggml-cpp.h"
 #include "ggml-cpu.h"
+#include "matrix-product.h"
+#include "stage-profile.h"
 
 namespace gme {
 
 using abort_callback = bool (*)(void *);
 
+class backend;
+
+// Work of our own as a node of a graph: every thread of the pool calls run() once, with memory of its own to work in.
+class graph_op {
+  public:
+    virtual ~graph_op() = default;
+    virtual void run(ggml_tensor * target, int n_threads, char * scratch) noexcept = 0;
+
+    backend * owner = nullptr;
+
+  protected:
+    std::atomic<int64_t> next{ 0 };  // tasks taken so far, by all threads
+};
+
 class backend {
   public:
-    explicit backend(int32_t n_threads);  // GME_OUT_OF_MEMORY
+    // `cpu`: what our own kernels may use, detect_cpu() outside tests.
+    explicit backend(int32_t n_threads, const cpu_features & cpu = detect_cpu());  // GME_OUT_OF_MEMORY
     ~backend();
     backend(const backend &)             = delete;
     backend & operator=(const backend &) = delete;
@@ -23,6 +43,14 @@ class backend {
     // Throws GME_ABORTED when the callback answers true.
     void    check_abort() const;
     int32_t n_threads() const { return n_threads_; }
+    cpu_level               level() const { return level_; }
+    const product_kernels & kernels() const { return kernels_; }
+    // Working memory of one thread: at least `bytes`, aligned to 64. To be asked for before a graph runs.
+    void                    reserve_scratch(size_t bytes);  // GME_OUT_OF_MEMORY
+    char *                  scratch(int thread) const { return scratch_.get() + static_cast<size_t>(thread) * scratch_bytes_; }
+    // Collects the time of every graph's stages until it is replaced; nullptr: graphs run whole and nothing is measured.
+    void            set_profile(stage_profile * profile);
+    stage_profile * profile() const { return profile_; }
     // Bytes of memory that graphs take beside weights and state, at their largest so far.
     size_t  compute_bytes() const;
     // Gives the graphs' memory back when it is larger than `keep` bytes; the next graph takes what it needs.
@@ -32,9 +60,18 @@ class backend {
     friend class graph;
 
     void use_pool(bool alone);
+    void compute(ggml_cgraph * nodes);
     void release_pools();
 
+    struct aligned_delete {
+        void operator()(char * at) const { ::operator delete[](at, std::align_val_t(64)); }
+    };
+
     int32_t            n_threads_ = 1;
+    cpu_level          level_     = cpu_level::portable;
+    product_kernels    kernels_;
+    std::unique_ptr<char[], aligned_delete> scratch_;
+    size_t             scratch_bytes_ = 0;  // of each thread
     ggml_backend_ptr   cpu_;
     ggml_threadpool_t  pool_  = nullptr;
     ggml_threadpool_t  alone_ = nullptr;  // the calling thread only, for graphs too small to share
@@ -42,6 +79,7 @@ class backend {
     std::vector<char>  arena_;  // tensor descriptions of the graph being built
     abort_callback     abort_      = nullptr;
     void *             abort_data_ = nullptr;
+    stage_profile *    profile_    = nullptr;
 };
 
 // Tensors that live over many graphs: hidden states, keys and values, positions. All f32, zero at first.
@@ -59,16 +97,39 @@ class state_memory {
 // One graph: built, run once, gone. Only one at a time per backend.
 class graph {
   public:
-    graph(backend & backend, size_t n_nodes_max);
+    graph(class backend & backend, size_t n_nodes_max);
 
+    class backend & where() const { return backend_; }
     ggml_context * context() const { return context_.get(); }
     // A tensor whose content is copied in before the graph runs; `data` must live until run().
     ggml_tensor * input_f32(const float * data, int64_t ne0, int64_t ne1);
     ggml_tensor * input_i32(const int32_t * data, int64_t ne0);
+    // A node of our own with an output of its own, or one that writes into `target`. It runs after `sources`.
+    ggml_tensor * add_op(std::unique_ptr<graph_op> op, ggml_type type, int64_t ne0, int64_t ne1, const std::vector<ggml_tensor *> & sources);
+    ggml_tensor * add_op_inplace(std::unique_ptr<graph_op> op, ggml_tensor * target, const std::vector<ggml_tensor *> & sources);
     // Puts a node behind all earlier ones: order matters where state is written and then read.
     void          add(ggml_tensor * node) { ggml_build_forward_expand(nodes_, node); }
     // Keeps the node's memory until read().
     void          keep(ggml_tensor * node);
+    // For the profile: what is added from now on belongs to this stage, and with it whatever add() pulls in that was not added
+    // before. `name` must live until run().
+    void          stage(const char * name) {
+        if (backend_.profile_ != nullptr) {
+            begin_section(name);
+        }
+    }
+    // The same in an expression: `cur` and all before it that no stage has yet belong to `name`. Adds nothing without a profile.
+    ggml_tensor * staged(const char * name, ggml_tensor * cur) {
+        if (backend_.profile_ != nullptr) {
+            begin_section(name);
+            add(cur);
+        }
+        return cur;
+    }
+    // Operations of a node that ggml does not know (GGML_OP_CUSTOM); matrix products are counted without. The first form is
+    // counted where the node is added, the second for the stage that is in force now.
+    void          count_flop(const ggml_tensor * node, double flop);
+    void          count_flop(double flop);
     void          run();  // GME_ABORTED, GME_OUT_OF_MEMORY
 
   private:
@@ -76,10 +137,30 @@ class graph {
         ggml_tensor * tensor;
         const void *  data;
     };
-    backend &          backend_;
-    ggml_context_ptr   context_;
-    ggml_cgraph *      nodes_ = nullptr;
-    std::vector<input> inputs_;
+    struct counted {
+        const ggml_tensor * node;
+        double              flop;
+    };
+    struct section {  // nodes [first, first of the next) of one stage
+        const char * name;
+        int          first;
+        double       flop;  // beside its nodes' own
+    };
+
+    void   begin_section(const char * name);
+    double product_flop(int first, int end) const;
+    double counted_flop(int first, int end) const;
+    void   run_sections();
+    void   run_section(const section & part, int end);
+
+    class backend &      backend_;
+    ggml_context_ptr     context_;
+    ggml_cgraph *        nodes_ = nullptr;
+    std::vector<input>   inputs_;
+    std::vector<std::unique_ptr<graph_op>> ops_;
+    std::vector<counted> node_flop_;
+    std::vector<section> sections_;  // with a profile only
+    double               flop_ = 0;  // of all count_flop
 };
 
 // Copies of state or kept nodes, row by row: [ne1, ne0].

@@ -2,14 +2,18 @@
 //
 //   all items:  picture's sizes -> number of image tokens -> prompt ids (every length is checked before anything runs)
 //   each pass:  pictures -> resize, resize -> patches -> vision tower -> image tokens
-//               sequences side by side -> decoder -> last hidden states -> pooling
+//               sequences side by side, common beginnings once -> decoder -> last hidden states -> pooling
 //
-// Items are packed into passes of bounded length: short texts share one reading of the weights. Each sequence attends to
-// itself only, so packing changes a vector by rounding at most.
+// Items run in the order of their ids, packed into passes of bounded length: texts share one reading of the weights, and what
+// they begin with in common is computed once. Each sequence attends to itself only, so that packing changes a vector by rounding
+// at most. An item that comes twice is computed once.
 
 #include "embedding.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 
 #include "error.h"
 #include "image-patches.h"
@@ -21,7 +25,7 @@ namespace gme {
 
 namespace {
 
-constexpr int32_t default_batch_tokens = 1024;
+constexpr int32_t default_batch_tokens = 1536;  // two chunks of the decoder
 
 bool has_image(const gme_image & image) {
     return image.rgb != nullptr || image.width != 0 || image.height != 0;
@@ -33,7 +37,11 @@ struct planned_item {
 };
 
 std::vector<float> make_pixel_values(const gme_model & model, const gme_image & image, const image_plan & plan, const stage_tap & tap) {
-    const std::vector<uint8_t> resized       = resize_image(image.rgb, plan);
+    stage_profile *            profile = model.cpu->profile();
+    const std::vector<uint8_t> resized = [&] {
+        const stage_timer timer(profile, "host.resize");
+        return resize_image(image.rgb, plan);
+    }();
     const auto &               normalisation = model.vision_config->normalisation;
     const auto                 n             = static_cast<size_t>(plan.grid_h) * static_cast<size_t>(plan.grid_w);
     if (tap) {
@@ -41,21 +49,54 @@ std::vector<float> make_pixel_values(const gme_model & model, const gme_image & 
         image_patches(resized.data(), plan.processor, normalisation, 2, both.data());
         tap("pixel_values", both.data(), static_cast<int64_t>(n), 2 * patch_row);
     }
+    const stage_timer  timer(profile, "host.patches");
     std::vector<float> pixel_values(n * patch_row);
     image_patches(resized.data(), plan.processor, normalisation, 1, pixel_values.data());
     return pixel_values;
 }
 
-decoder_sequence make_sequence(gme_model & model, const gme_item & item, const planned_item & planned, const stage_tap & tap) {
+decoder_sequence make_sequence(const planned_item & planned) {
     decoder_sequence sequence;
-    sequence.ids = planned.text.ids;
+    sequence.ids       = planned.text.ids;
+    sequence.n_opening = planned.text.n_opening;
     if (planned.text.n_image > 0) {
-        const auto & plan     = planned.image;
-        const auto   pixels   = make_pixel_values(model, item.image, plan, tap);
-        sequence.image        = { planned.text.image_begin, planned.text.n_image, plan.grid_h / 2, plan.grid_w / 2 };
-        sequence.image_tokens = run_vision_tower(*model.cpu, *model.vision_config, model.vision, pixels, plan.grid_h, plan.grid_w, tap);
+        sequence.image = { planned.text.image_begin, planned.text.n_image, planned.image.grid_h / 2, planned.image.grid_w / 2 };
     }
     return sequence;
+}
+
+// Runs the tower over the pictures of `items`, several at a time, and gives their image tokens to the sequences.
+void embed_pictures(gme_model & model, const gme_item * items, const std::vector<planned_item> & planned, const std::vector<int32_t> & indices,
+                    std::vector<decoder_sequence> & sequences, const stage_tap & tap) {
+    std::vector<vision_input> pictures;
+    std::vector<size_t>       owners;
+    int64_t                   n_patches = 0;
+    const auto                flush     = [&] {
+        if (!pictures.empty()) {
+            auto tokens = run_vision_tower(*model.cpu, *model.vision_config, model.vision, pictures, tap);
+            for (size_t i = 0; i < owners.size(); i++) {
+                sequences[owners[i]].image_tokens = std::move(tokens[i]);
+            }
+        }
+        pictures.clear();
+        owners.clear();
+        n_patches = 0;
+    };
+    for (size_t i = 0; i < indices.size(); i++) {
+        const auto   index = static_cast<size_t>(indices[i]);
+        const auto & plan  = planned[index].image;
+        if (sequences[i].image.n == 0) {
+            continue;
+        }
+        const int64_t n = static_cast<int64_t>(plan.grid_h) * plan.grid_w;
+        if (n_patches + n > vision_patches_max) {
+            flush();
+        }
+        pictures.push_back({ make_pixel_values(model, items[index].image, plan, tap), plan.grid_h, plan.grid_w });
+        owners.push_back(i);
+        n_patches += n;
+    }
+    flush();
 }
 
 bool all_finite(const float * data, int64_t n) {
@@ -68,37 +109,65 @@ bool all_finite(const float * data, int64_t n) {
 }
 
 // Runs the item once more with taps and names the first stage whose output is not finite.
-[[noreturn]] void fail_non_finite(gme_model & model, const gme_item & item, const planned_item & planned) {
+[[noreturn]] void fail_non_finite(gme_model & model, const gme_item * items, const std::vector<planned_item> & planned, int32_t index) {
     std::string     first_bad;
     const stage_tap look = [&](const std::string & name, const float * data, int64_t n_rows, int64_t n_columns) {
         if (first_bad.empty() && !all_finite(data, n_rows * n_columns)) {
             first_bad = name;
         }
     };
-    const std::vector<decoder_sequence> sequences = { make_sequence(model, item, planned, look) };
-    run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, look);
+    std::vector<decoder_sequence> sequences = { make_sequence(planned[static_cast<size_t>(index)]) };
+    embed_pictures(model, items, planned, { index }, sequences, look);
+    run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), look);
     throw error("GME_NON_FINITE", "the model's weights give numbers that are not finite, first in " + (first_bad.empty() ? "pooling" : first_bad))
         .in_file(model.decoder_file.path()).at_field(first_bad.empty() ? "embedding" : first_bad).found("NaN or infinity").wanted("finite numbers");
 }
 
-struct pass {
-    std::vector<decoder_sequence> sequences;
-    std::vector<int32_t>          items;
-    int64_t                       n_tokens = 0;
-};
+// Keys and values of the sequences' openings, unless the cache has them.
+void prepare_openings(gme_model & model, const std::vector<decoder_sequence> & sequences) {
+    for (const auto & sequence : sequences) {
+        const auto n = static_cast<size_t>(sequence.n_opening);
+        if (n == 0 || n > opening_cache::tokens_max || model.openings.find(sequence.ids.data(), n)) {
+            continue;
+        }
+        decoder_sequence opening;
+        opening.ids             = std::vector<int32_t>(sequence.ids.begin(), sequence.ids.begin() + sequence.n_opening);
+        const decoder_pass pass = plan_opening_pass(opening);
+        run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, { opening }, pass, {});
+        const auto & state = pass.segments[0].wanted;
+        if (!all_finite(state->keys_values.data(), static_cast<int64_t>(state->keys_values.size()))) {
+            return;  // the items' own states will tell where it went wrong
+        }
+        model.openings.keep(state);
+    }
+}
 
-void run_pass(gme_model & model, const gme_item * items, const std::vector<planned_item> & planned, const pass & pass, const stage_tap & tap, float * embeddings) {
-    const int32_t n_embd = model.decoder_config.n_embd;
-    const auto    hidden = run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, pass.sequences, tap);
-    for (size_t i = 0; i < pass.items.size(); i++) {
-        const auto    index     = static_cast<size_t>(pass.items[i]);
+decoder_pass plan_pass(gme_model & model, const std::vector<decoder_sequence> & sequences, const stage_tap & tap) {
+    if (tap) {
+        return plan_separate_pass(sequences);
+    }
+    prepare_openings(model, sequences);
+    return plan_decoder_pass(sequences, model.openings);
+}
+
+void run_pass(gme_model & model, const gme_item * items, const std::vector<planned_item> & planned, const std::vector<int32_t> & indices, const stage_tap & tap,
+              float * embeddings) {
+    const int32_t                 n_embd = model.decoder_config.n_embd;
+    std::vector<decoder_sequence> sequences;
+    for (const int32_t index : indices) {
+        sequences.push_back(make_sequence(planned[static_cast<size_t>(index)]));
+    }
+    embed_pictures(model, items, planned, indices, sequences, tap);
+    const decoder_pass pass   = plan_pass(model, sequences, tap);
+    const auto         hidden = run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, pass, tap);
+    for (size_t i = 0; i < indices.size(); i++) {
         const float * row       = hidden.data() + i * static_cast<size_t>(n_embd);
-        float *       embedding = embeddings + index * static_cast<size_t>(n_embd);
+        float *       embedding = embeddings + static_cast<size_t>(indices[i]) * static_cast<size_t>(n_embd);
         if (!pool_last_token(row, n_embd, embedding)) {
             try {
-                fail_non_finite(model, items[index], planned[index]);
+                fail_non_finite(model, items, planned, indices[i]);
             } catch (error & failure) {
-                failure.item = pass.items[i];
+                failure.item = indices[i];
                 throw;
             }
         }
@@ -110,6 +179,7 @@ void run_pass(gme_model & model, const gme_item * items, const std::vector<plann
 }
 
 std::vector<planned_item> plan_items(const gme_model & model, const gme_item * items, int32_t n_items, const gme_embed_params & params) {
+    const stage_timer         timer(model.cpu->profile(), "host.tokenize");
     std::vector<planned_item> planned(static_cast<size_t>(n_items));
     for (int32_t i = 0; i < n_items; i++) {
         try {
@@ -127,6 +197,48 @@ std::vector<planned_item> plan_items(const gme_model & model, const gme_item * i
         }
     }
     return planned;
+}
+
+bool same_picture(const gme_image & a, const gme_image & b) {
+    const size_t n = static_cast<size_t>(a.width) * static_cast<size_t>(a.height) * 3;
+    return a.width == b.width && a.height == b.height && (a.rgb == b.rgb || std::memcmp(a.rgb, b.rgb, n) == 0);
+}
+
+// Items in the order of their ids, so that those with common beginnings come together; equal ones stand side by side.
+std::vector<int32_t> order_items(const std::vector<planned_item> & planned) {
+    std::vector<int32_t> order(planned.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+        return planned[static_cast<size_t>(a)].text.ids < planned[static_cast<size_t>(b)].text.ids;
+    });
+    return order;
+}
+
+// For each item the item whose vector it has too: itself, or an equal one earlier in the order.
+std::vector<int32_t> find_twins(const gme_item * items, const std::vector<planned_item> & planned, const std::vector<int32_t> & order) {
+    std::vector<int32_t> twins(planned.size());
+    for (size_t i = 0; i < order.size(); i++) {
+        const auto   index = static_cast<size_t>(order[i]);
+        const auto & ids   = planned[index].text.ids;
+        twins[index]       = order[i];
+        for (size_t j = i; j-- > 0 && planned[static_cast<size_t>(order[j])].text.ids == ids;) {
+            const auto other = static_cast<size_t>(order[j]);
+            if (twins[other] == order[j] && (planned[index].text.n_image == 0 || same_picture(items[index].image, items[other].image))) {
+                twins[index] = order[j];
+                break;
+            }
+        }
+    }
+    return twins;
+}
+
+// Rows that an item adds to a pass behind `before`, whose tokens it shares as far as they agree.
+int64_t count_new_rows(const planned_item & before, const planned_item & item) {
+    const auto & a      = before.text.ids;
+    const auto & b      = item.text.ids;
+    const auto   n      = static_cast<int64_t>(b.size());
+    const auto   common = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).second - b.begin();
+    return n - std::min<int64_t>(common, item.text.n_image > 0 ? item.text.image_begin : n - 1);
 }
 
 }  // namespace
@@ -158,28 +270,43 @@ void embed_items(gme_model & model, const gme_item * items, int32_t n_items, con
             params.tap(name.c_str(), data, n_rows, n_columns, params.tap_data);
         };
     }
-    const int64_t batch_tokens = params.n_batch_tokens > 0 ? params.n_batch_tokens : default_batch_tokens;
-    pass          current;
-    const auto    flush = [&] {
-        if (!current.items.empty()) {
-            run_pass(model, items, planned, current, tap, embeddings);
+    const int64_t        batch_tokens = params.n_batch_tokens > 0 ? params.n_batch_tokens : default_batch_tokens;
+    const auto           order        = order_items(planned);
+    const auto           twins        = find_twins(items, planned, order);
+    std::vector<int32_t> pass;
+    int64_t              n_rows = 0;
+    int32_t              n_done = 0;
+    const auto           flush  = [&] {
+        if (!pass.empty()) {
+            run_pass(model, items, planned, pass, tap, embeddings);
+            n_done += static_cast<int32_t>(pass.size());
             if (params.progress != nullptr) {
-                params.progress(current.items.back() + 1, params.progress_data);
+                params.progress(n_done, params.progress_data);
             }
         }
-        current = pass();
+        pass.clear();
+        n_rows = 0;
     };
-    for (int32_t i = 0; i < n_items; i++) {
-        const auto & plan = planned[static_cast<size_t>(i)];
-        const auto   n    = static_cast<int64_t>(plan.text.ids.size());
-        if (tap || current.n_tokens + n > batch_tokens) {
+    for (const int32_t index : order) {
+        const auto & item = planned[static_cast<size_t>(index)];
+        if (twins[static_cast<size_t>(index)] != index) {
+            continue;
+        }
+        const int64_t n_new = pass.empty() ? 0 : count_new_rows(planned[static_cast<size_t>(pass.back())], item);
+        if (tap || n_rows + n_new > batch_tokens) {
             flush();
         }
-        current.sequences.push_back(make_sequence(model, items[i], plan, tap));
-        current.items.push_back(i);
-        current.n_tokens += n;
+        n_rows += pass.empty() ? static_cast<int64_t>(item.text.ids.size()) : n_new;
+        pass.push_back(index);
     }
     flush();
+    const size_t n_embd = static_cast<size_t>(model.decoder_config.n_embd);
+    for (size_t i = 0; i < twins.size(); i++) {
+        const auto twin = static_cast<size_t>(twins[i]);
+        if (twin != i) {
+            std::copy(embeddings + twin * n_embd, embeddings + (twin + 1) * n_embd, embeddings + i * n_embd);
+        }
+    }
 }
 
 }  // namespace gme

@@ -17,6 +17,8 @@
 #include "model.h"
 #include "number-conversion.h"
 #include "number-quantisation.h"
+#include "roofline.h"
+#include "stage-profile.h"
 
 namespace {
 
@@ -89,6 +91,25 @@ class abort_scope {
     gme::backend & backend_;
 };
 
+// The profile holds for one call only.
+class profile_scope {
+  public:
+    profile_scope(gme::backend & backend, gme_stage_callback callback) : backend_(backend) {
+        backend_.set_profile(callback == nullptr ? nullptr : &profile_);
+    }
+    ~profile_scope() { backend_.set_profile(nullptr); }
+
+    void report(gme_stage_callback callback, void * data) const {
+        for (const auto & stage : profile_.stages()) {
+            callback(stage.name.c_str(), stage.milliseconds, stage.flop, stage.n_runs, data);
+        }
+    }
+
+  private:
+    gme::backend &     backend_;
+    gme::stage_profile profile_;
+};
+
 gme::image_plan plan_from(const gme_image_plan & plan, const gme_image & image) {
     gme::image_plan result;
     result.source         = { image.width, image.height };
@@ -153,8 +174,10 @@ void gme_string_free(char * text) {
 gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error) {
     return guarded(error, [&] {
         abort_scope scope(*model->cpu, params->abort, params->abort_data);
+        profile_scope profile(*model->cpu, params->profile);
         model->cpu->check_abort();
         gme::embed_items(*model, items, n_items, *params, embeddings);
+        profile.report(params->profile, params->profile_data);
     });
 }
 
@@ -229,6 +252,11 @@ gme_status gme_quantize_rows(const char * from, const void * rows, int64_t n_row
 gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,
                             int32_t rank, float scale, float * target, gme_error ** error) {
     return guarded(error, [&] { gme::add_low_rank(type, rows, n_rows, n_columns, a, b, rank, scale, target); });
+}
+
+gme_status gme_roofline_measure(const char * type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
+                                gme_roofline * roofline, gme_error ** error) {
+    return guarded(error, [&] { *roofline = gme::measure_roofline(type, n_threads, seconds, abort, abort_data); });
 }
 
 }  // extern "C"

@@ -104,6 +104,10 @@ typedef enum gme_overflow {
 // A tapped tensor: rows of a stage, [n_rows, n_columns] f32 (n_rows 0: one-dimensional, [n_columns]).
 typedef void (*gme_tap_callback)(const char * name, const float * data, int64_t n_rows, int64_t n_columns, void * user_data);
 
+// Where the call's time went. flop: multiplications and additions of the stage's products, 0 where none are counted; runs: how
+// often the stage ran. Stages do not overlap; the rest of the call's time is copies and bookkeeping between them.
+typedef void (*gme_stage_callback)(const char * stage, double milliseconds, double flop, int64_t runs, void * user_data);
+
 typedef struct gme_embed_params {
     gme_overflow       overflow;
     bool               parse_special;     // special strings in texts become control tokens (the reference); false: plain text
@@ -114,6 +118,8 @@ typedef struct gme_embed_params {
     void *             tap_data;
     void (*progress)(int32_t n_done, void * user_data);  // after each pass; may be NULL
     void *             progress_data;
+    gme_stage_callback profile;           // may be NULL; after a call that succeeded, once per stage in the order of first use
+    void *             profile_data;
 } gme_embed_params;
 
 gme_embed_params gme_embed_params_default(void);
@@ -162,6 +168,19 @@ gme_status gme_quantize_rows(const char * from, const void * rows, int64_t n_row
 // b [n_rows, rank], target [n_rows, n_columns].
 gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,
                             int32_t rank, float scale, float * target, gme_error ** error);
+
+// What this machine can do at most, for comparison with a profile.
+typedef struct gme_roofline {
+    double  gflops;                      // 1e9 multiplications and additions per second of the fastest product below
+    int64_t n_in, n_out, n_tokens;       // its shape: weights [n_out, n_in] times rows [n_tokens, n_in]
+    bool    repacked;                    // with the weights in another layout than the file's
+    double  read_gigabytes_per_second;   // 1e9 bytes: a buffer larger than the caches read by all threads, best pass
+} gme_roofline;
+
+// Best of several sizes of ggml's matrix product, weights of `type`, f32 rows, f32 accumulation, random numbers, in a thread pool of
+// its own, and of reading memory; for about `seconds` (0…600; 0: the small sizes once). Takes up to 0.5 GiB meanwhile.
+gme_status gme_roofline_measure(const char * type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
+                                gme_roofline * roofline, gme_error ** error);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "backend.h"
+#include "decoder-pass.h"
 #include "gme.h"
 #include "image-resize.h"
 #include "model-config.h"
@@ -33,6 +34,7 @@ struct gme_model {
     gme::vision_weights                vision;
     std::unique_ptr<gme::tokenizer>    tokens;
     std::unique_ptr<gme::backend>      cpu;
+    gme::opening_cache                 openings;      // of the instructions used last
     std::string                        info;          // JSON
 
   private:

@@ -57,34 +57,34 @@ axes grid_position(int32_t i, const image_span & image) {
 
 }  // namespace
 
-void append_decoder_positions(const decoder_config & config, bool mrope, int32_t n_tokens, const image_span & image, rotary_table & table) {
-    const auto   frequencies = inverse_frequencies(config.rope_theta, config.n_embd_head);
-    const auto   first       = static_cast<size_t>(table.n_rows);
-    const size_t n_cells     = (first + static_cast<size_t>(n_tokens)) * static_cast<size_t>(config.n_embd_head);
-    table.n_columns          = config.n_embd_head;
-    table.n_rows += n_tokens;
-    table.cos.resize(n_cells);
-    table.sin.resize(n_cells);
-    const int32_t end_t = config.rope_sections[0];
-    const int32_t end_h = end_t + config.rope_sections[1];
-    for (int32_t i = 0; i < n_tokens; i++) {
-        const axes position = mrope ? grid_position(i, image) : axes{ i, i, i };
+// Makes room for n more rows; returns the first of them.
+static size_t add_rows(rotary_table & table, int32_t n, int32_t n_columns) {
+    const auto first = static_cast<size_t>(table.n_rows);
+    table.n_columns  = n_columns;
+    table.n_rows += n;
+    table.cos.resize(static_cast<size_t>(table.n_rows) * static_cast<size_t>(n_columns));
+    table.sin.resize(table.cos.size());
+    return first;
+}
+
+void append_decoder_positions(const decoder_config & config, bool mrope, int32_t first, int32_t n, const image_span & image, rotary_table & table) {
+    const auto    frequencies = inverse_frequencies(config.rope_theta, config.n_embd_head);
+    const size_t  row         = add_rows(table, n, config.n_embd_head);
+    const int32_t end_t       = config.rope_sections[0];
+    const int32_t end_h       = end_t + config.rope_sections[1];
+    for (int32_t i = 0; i < n; i++) {
+        const axes position = mrope ? grid_position(first + i, image) : axes{ first + i, first + i, first + i };
         for (int32_t k = 0; k < config.n_embd_head / 2; k++) {
             const int32_t along = k < end_t ? position.t : k < end_h ? position.h : position.w;
-            put_angle(table, first + static_cast<size_t>(i), k, frequencies[static_cast<size_t>(k)] * static_cast<float>(along));
+            put_angle(table, row + static_cast<size_t>(i), k, frequencies[static_cast<size_t>(k)] * static_cast<float>(along));
         }
     }
 }
 
-rotary_table vision_positions(const vision_config & config, int32_t grid_h, int32_t grid_w) {
+void append_vision_positions(const vision_config & config, int32_t grid_h, int32_t grid_w, rotary_table & table) {
     const int32_t half        = config.n_embd_head / 2;  // angles of a patch: half of them follow the row, half the column
     const auto    frequencies = inverse_frequencies(10000.0f, half);
-    rotary_table  table;
-    table.n_rows    = grid_h * grid_w;
-    table.n_columns = config.n_embd_head;
-    table.cos.resize(static_cast<size_t>(table.n_rows) * static_cast<size_t>(table.n_columns));
-    table.sin.resize(table.cos.size());
-    size_t row = 0;
+    size_t        row         = add_rows(table, grid_h * grid_w, config.n_embd_head);
     for (int32_t block_h = 0; block_h < grid_h; block_h += 2) {
         for (int32_t block_w = 0; block_w < grid_w; block_w += 2) {
             for (int32_t inside = 0; inside < 4; inside++, row++) {
@@ -97,7 +97,6 @@ rotary_table vision_positions(const vision_config & config, int32_t grid_h, int3
             }
         }
     }
-    return table;
 }
 
 }  // namespace gme

@@ -24,10 +24,11 @@ struct image_span {
     int32_t grid_w = 0;   // merged columns
 };
 
-// Positions of one sequence of the decoder: plain 0,1,2,… or, with `mrope`, Qwen2-VL's (t, h, w). Appends n_tokens rows.
-void append_decoder_positions(const decoder_config & config, bool mrope, int32_t n_tokens, const image_span & image, rotary_table & table);
+// Positions of tokens [first, first+n) of one sequence of the decoder: plain 0,1,2,… or, with `mrope`, Qwen2-VL's (t, h, w).
+// Appends n rows.
+void append_decoder_positions(const decoder_config & config, bool mrope, int32_t first, int32_t n, const image_span & image, rotary_table & table);
 
-// Positions of all patches of one picture, grid_h × grid_w patches in 2×2-block order. Replaces the table.
-rotary_table vision_positions(const vision_config & config, int32_t grid_h, int32_t grid_w);
+// Positions of all patches of one picture, grid_h × grid_w patches in 2×2-block order. Appends grid_h*grid_w rows.
+void append_vision_positions(const vision_config & config, int32_t grid_h, int32_t grid_w, rotary_table & table);
 
 }  // namespace gme

@@ -123,6 +123,15 @@ void place_image(const tokenizer & tok, int32_t n_image_tokens, prompt & result)
     result.n_image = static_cast<int32_t>(std::min<int64_t>(n_image_tokens, result.ids.end() - first));
 }
 
+// What stands before picture and text: the same for every input with this instruction, unless the text merges with the line's end.
+void measure_opening(const tokenizer & tok, std::string_view instruction, prompt & result) {
+    opening start = plain_opening(tok, instruction, 0);
+    tok.tokenize(start.run, start.head);
+    if (result.ids.size() > start.head.size() && std::equal(start.head.begin(), start.head.end(), result.ids.begin())) {
+        result.n_opening = static_cast<int32_t>(start.head.size());
+    }
+}
+
 void check_input(bool has_text, int32_t n_image_tokens) {
     if (n_image_tokens < 0) {
         throw error("GME_INPUT_INVALID", "a picture takes no negative number of tokens")
@@ -168,6 +177,7 @@ prompt make_prompt(const tokenizer & tok, std::string_view instruction, bool has
     }
     result.n_text = static_cast<int32_t>(result.ids.size() - std::min(result.ids.size(), n_fixed));
     place_image(tok, n_image_tokens, result);
+    measure_opening(tok, instruction, result);
     return result;
 }
 

@@ -28,6 +28,7 @@ struct prompt {
     int32_t image_begin = -1;  // index of the first id whose embedding an image token replaces, -1: none
     int32_t n_image = 0;       // image tokens inside ids: rows image_begin … image_begin + n_image
     int32_t n_text = 0;        // ids that the user's text adds to the template
+    int32_t n_opening = 0;     // leading ids that every prompt of this instruction begins with, 0: this one does not
 };
 
 // Text and image may both be there; has_text false and n_image_tokens 0 is GME_INPUT_INVALID. "" is a text.

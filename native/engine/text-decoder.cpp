@@ -18,166 +18,173 @@ namespace gme {
 
 namespace {
 
-constexpr int64_t chunk_rows = 1024;
-
-struct row_range {
-    int64_t begin = 0, end = 0;
-};
+constexpr int64_t     chunk_rows = 768;
+constexpr stage_names stages     = { "decoder.norm", "decoder.product", "decoder.rotary", "decoder.attention" };
 
 struct decoder_state {
-    const decoder_config & config;
-    int64_t                n_tokens = 0;
-    std::vector<row_range> sequences;  // rows of each sequence in the pass
-    state_memory           memory{ 8 };
-    ggml_tensor *          hidden   = nullptr;  // [n_embd, n_tokens]
-    ggml_tensor *          cos      = nullptr;  // [n_embd_head, n_tokens]
-    ggml_tensor *          sin      = nullptr;
-    ggml_tensor *          attended = nullptr;  // [n_embd, rows of a chunk]
-    key_value_state        keys_values;
+    const decoder_config &         config;
+    const decoder_pass &           pass;
+    int64_t                        n_known = 0;  // rows of openings that need not be computed
+    int64_t                        n_rows  = 0;  // rows that are
+    std::vector<row_range>         rows;         // per segment: of `hidden`; of `keys_values` for a known one
+    state_memory                   memory{ 8 };
+    ggml_tensor *                  hidden = nullptr;  // [n_embd, n_rows]
+    ggml_tensor *                  cos    = nullptr;  // [n_embd_head, n_rows]
+    ggml_tensor *                  sin    = nullptr;
+    key_value_rows                 keys_values;       // n_known rows, then n_rows
 
-    decoder_state(const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & inputs);
+    decoder_state(const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass);
 
-    int64_t n_embd_kv() const { return static_cast<int64_t>(config.n_embd_head) * config.n_head_kv; }
-    // Blocks of queries that a chunk [first, first+n) falls into, for the size of its graph.
-    size_t n_attention_blocks(int64_t first, int64_t n) const;
+    bool      is_known(size_t segment) const { return pass.segments[segment].known != nullptr; }
+    row_range key_rows(size_t segment) const;
+    // The keys that a segment sees before its own, the oldest first.
+    std::vector<row_range> earlier(size_t segment) const;
 };
 
-decoder_state::decoder_state(const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & inputs) : config(config) {
+decoder_state::decoder_state(const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass)
+    : config(config), pass(pass) {
     rotary_table positions;
-    for (const auto & input : inputs) {
-        const auto n = static_cast<int64_t>(input.ids.size());
-        sequences.push_back({ n_tokens, n_tokens + n });
-        n_tokens += n;
-        append_decoder_positions(config, mrope, static_cast<int32_t>(n), input.image, positions);
+    for (const auto & segment : pass.segments) {
+        int64_t & at = segment.known ? n_known : n_rows;
+        rows.push_back({ at, at + segment.n });
+        at += segment.n;
+        if (!segment.known) {
+            append_decoder_positions(config, mrope, segment.first, segment.n, sequences[static_cast<size_t>(segment.sequence)].image, positions);
+        }
     }
-    const int64_t n_chunk   = std::max<int64_t>(std::min(chunk_rows, n_tokens), static_cast<int64_t>(inputs.size()));
     keys_values.n_embd_head = config.n_embd_head;
     keys_values.n_head_kv   = config.n_head_kv;
-    hidden                  = memory.add("decoder.hidden", config.n_embd, n_tokens);
-    cos                     = memory.add("decoder.cos", config.n_embd_head, n_tokens);
-    sin                     = memory.add("decoder.sin", config.n_embd_head, n_tokens);
-    attended                = memory.add("decoder.attended", config.n_embd, n_chunk);
-    keys_values.add_to(memory, n_tokens);
+    hidden                  = memory.add("decoder.hidden", config.n_embd, n_rows);
+    cos                     = memory.add("decoder.cos", config.n_embd_head, n_rows);
+    sin                     = memory.add("decoder.sin", config.n_embd_head, n_rows);
+    keys_values.add_to(memory, "decoder.keys_values", n_known + n_rows);
     memory.allocate();
-    write_rows(cos, 0, n_tokens, positions.cos.data());
-    write_rows(sin, 0, n_tokens, positions.sin.data());
+    write_rows(cos, 0, n_rows, positions.cos.data());
+    write_rows(sin, 0, n_rows, positions.sin.data());
 }
 
-size_t decoder_state::n_attention_blocks(int64_t first, int64_t n) const {
-    size_t n_blocks = 0;
-    for (const auto & rows : sequences) {
-        const int64_t inside = std::min(rows.end, first + n) - std::max(rows.begin, first);
-        if (inside > 0) {
-            n_blocks += static_cast<size_t>(inside / attention_block(rows.end - rows.begin, config.n_head)) + 1;
+row_range decoder_state::key_rows(size_t segment) const {
+    const int64_t shift = is_known(segment) ? 0 : n_known;
+    return { rows[segment].begin + shift, rows[segment].end + shift };
+}
+
+std::vector<row_range> decoder_state::earlier(size_t segment) const {
+    std::vector<row_range> ranges;
+    for (int32_t at = pass.segments[segment].parent; at >= 0; at = pass.segments[static_cast<size_t>(at)].parent) {
+        ranges.insert(ranges.begin(), key_rows(static_cast<size_t>(at)));
+    }
+    return ranges;
+}
+
+void embed_tokens(backend & backend, const decoder_weights & weights, const std::vector<decoder_sequence> & sequences, decoder_state & state) {
+    std::vector<int32_t> ids;
+    for (const auto & segment : state.pass.segments) {
+        if (!segment.known) {
+            const auto from = sequences[static_cast<size_t>(segment.sequence)].ids.begin() + segment.first;
+            ids.insert(ids.end(), from, from + segment.n);
         }
     }
-    return n_blocks;
-}
-
-void embed_tokens(backend & backend, const decoder_weights & weights, const std::vector<decoder_sequence> & inputs, decoder_state & state) {
-    for (size_t i = 0; i < inputs.size(); i++) {
-        const auto &  input = inputs[i];
-        const auto    n     = static_cast<int64_t>(input.ids.size());
-        const int64_t begin = state.sequences[i].begin;
-        for (int64_t first = 0; first < n; first += chunk_rows) {
-            const int64_t n_rows = std::min(chunk_rows, n - first);
-            graph         build(backend, 4);
-            ggml_tensor * ids = build.input_i32(input.ids.data() + first, n_rows);
-            ggml_tensor * cur = ggml_get_rows(build.context(), weights.token_embd, ids);  // [n_embd, n_rows]
-            build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, begin + first, n_rows)));
-            build.run();
-        }
+    for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
+        const int64_t n = std::min(chunk_rows, state.n_rows - first);
+        graph         build(backend, 4);
+        build.stage("decoder.embed");
+        ggml_tensor * cur = ggml_get_rows(build.context(), weights.token_embd, build.input_i32(ids.data() + first, n));  // [n_embd, n]
+        build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, first, n)));
+        build.run();
+    }
+    for (size_t i = 0; i < state.pass.segments.size(); i++) {
+        const auto &  segment = state.pass.segments[i];
+        const auto &  input   = sequences[static_cast<size_t>(segment.sequence)];
+        const int64_t slot    = static_cast<int64_t>(input.image.begin) - segment.first;
         // A sequence cut the reference's way may hold fewer image slots than the picture has tokens.
-        const int64_t n_image = std::min<int64_t>(input.image.n, n - input.image.begin);
-        if (n_image > 0 && !input.image_tokens.empty()) {
-            write_rows(state.hidden, begin + input.image.begin, n_image, input.image_tokens.data());
+        const int64_t n_image = std::min<int64_t>(input.image.n, segment.n - slot);
+        if (slot >= 0 && n_image > 0 && !input.image_tokens.empty()) {
+            write_rows(state.hidden, state.rows[i].begin + slot, n_image, input.image_tokens.data());
         }
     }
 }
 
-// x [n_embd, n] normed -> q, k or v as heads [n_embd_head, n_heads, n]
-ggml_tensor * heads(graph & build, const decoder_state & state, const linear & weights, ggml_tensor * cur, int64_t n_heads) {
-    ggml_context * ctx = build.context();
-    return ggml_reshape_3d(ctx, apply_linear(ctx, weights, cur), state.config.n_embd_head, n_heads, cur->ne[1]);
+// Openings: from an earlier call into this layer's keys and values, or out of them for later calls.
+void restore_openings(decoder_state & state, size_t il) {
+    for (size_t i = 0; i < state.rows.size(); i++) {
+        if (state.is_known(i)) {
+            const int64_t n     = state.rows[i].end - state.rows[i].begin;
+            const auto    width = static_cast<int64_t>(2) * state.keys_values.width();
+            write_rows(state.keys_values.rows, state.rows[i].begin, n, state.pass.segments[i].known->keys_values.data() + static_cast<int64_t>(il) * n * width);
+        }
+    }
 }
 
-void store_keys_values(graph & build, const decoder_state & state, const decoder_layer & layer, ggml_tensor * normed, int64_t first) {
-    ggml_context * ctx  = build.context();
-    const int64_t  n    = normed->ne[1];
-    ggml_tensor *  Kcur = heads(build, state, layer.k, normed, state.config.n_head_kv);
-    Kcur                = rotate_halves(ctx, Kcur, view_rows(ctx, state.cos, first, n), view_rows(ctx, state.sin, first, n));
-    ggml_tensor * Vcur  = apply_linear(ctx, layer.v, normed);
-    state.keys_values.store(build, ggml_reshape_2d(ctx, Kcur, state.n_embd_kv(), n), Vcur, first);
+void save_openings(const decoder_state & state) {
+    for (size_t i = 0; i < state.rows.size(); i++) {
+        if (const auto & wanted = state.pass.segments[i].wanted) {
+            const row_range keys = state.key_rows(i);
+            const auto      rows = read_rows(state.keys_values.rows, keys.begin, keys.end - keys.begin);
+            wanted->keys_values.insert(wanted->keys_values.end(), rows.begin(), rows.end());
+        }
+    }
 }
 
-// inpL [n_embd, n] + attention -> + SwiGLU MLP; both sums go back to where inpL lives.
-ggml_tensor * finish_layer(graph & build, const decoder_state & state, const decoder_layer & layer, ggml_tensor * inpL) {
-    ggml_context * ctx = build.context();
-    ggml_tensor *  cur = apply_linear(ctx, layer.o, view_rows(ctx, state.attended, 0, inpL->ne[1]));
-    inpL               = ggml_add_inplace(ctx, inpL, cur);
-    cur                = apply_rms_norm(ctx, layer.ffn_norm, state.config.rms_eps, inpL);
-    ggml_tensor * gate = apply_linear(ctx, layer.gate, cur);  // [n_ff, n]
-    ggml_tensor * up   = apply_linear(ctx, layer.up, cur);    // [n_ff, n]
-    cur                = apply_linear(ctx, layer.down, ggml_swiglu_split(ctx, gate, up));
-    return ggml_add_inplace(ctx, inpL, cur);
+// inpL [n_embd, n] + attention -> + SwiGLU MLP; both sums go back to where inpL lies.
+ggml_tensor * finish_layer(graph & build, const decoder_state & state, const decoder_layer & layer, ggml_tensor * inpL, ggml_tensor * attended) {
+    const input_norm norm = { row_norm::rms, &layer.ffn_norm, state.config.rms_eps };
+    ggml_tensor *    cur  = apply_product(build, stages, {}, attended, { layer.o }, product_end::add, inpL);
+    build.add(cur);
+    ggml_tensor * gated = apply_product(build, stages, norm, cur, { layer.gate, layer.up }, product_end::silu_gate);  // [n_ff, n]
+    return apply_product(build, stages, {}, gated, { layer.down }, product_end::add, cur);
 }
 
 void run_chunk(backend & backend, const decoder_layer & layer, decoder_state & state, int64_t first, int64_t n) {
-    graph          build(backend, 64 + 20 * state.n_attention_blocks(first, n));
-    ggml_context * ctx    = build.context();
-    ggml_tensor *  inpL   = view_rows(ctx, state.hidden, first, n);
-    ggml_tensor *  normed = apply_rms_norm(ctx, layer.attn_norm, state.config.rms_eps, inpL);
-    store_keys_values(build, state, layer, normed, first);
-    ggml_tensor * Qcur = heads(build, state, layer.q, normed, state.config.n_head);
-    Qcur               = rotate_halves(ctx, Qcur, view_rows(ctx, state.cos, first, n), view_rows(ctx, state.sin, first, n));
-    for (const auto & rows : state.sequences) {
-        const int64_t begin = std::max(rows.begin, first);
-        const int64_t end   = std::min(rows.end, first + n);
-        if (begin < end) {
-            ggml_tensor *  queries = ggml_view_3d(ctx, Qcur, Qcur->ne[0], Qcur->ne[1], end - begin, Qcur->nb[1], Qcur->nb[2],
-                                                  static_cast<size_t>(begin - first) * Qcur->nb[2]);
-            attention_span span;
-            span.begin       = rows.begin;
-            span.end         = end;
-            span.query_first = begin;
-            attend(build, queries, state.keys_values, span, state.attended, begin - first);
+    graph                          build(backend, 64);
+    ggml_tensor *                  inpL = view_rows(build.context(), state.hidden, first, n);
+    const input_norm               norm = { row_norm::rms, &layer.attn_norm, state.config.rms_eps };
+    std::vector<attention_segment> segments;
+    for (size_t i = 0; i < state.rows.size(); i++) {
+        const int64_t begin = std::max(state.rows[i].begin, first);
+        const int64_t end   = std::min(state.rows[i].end, first + n);
+        if (!state.is_known(i) && begin < end) {
+            const int64_t shift = state.n_known;
+            segments.push_back({ { begin - first, end - first }, { state.rows[i].begin + shift, end + shift }, true, begin - state.rows[i].begin, state.earlier(i) });
         }
     }
-    build.add(finish_layer(build, state, layer, inpL));
+    ggml_tensor * qkv = apply_product(build, stages, norm, inpL, { layer.q, layer.k, layer.v });
+    qkv = build.staged(stages.rotary, rotate_and_store(build, qkv, state.config.n_head, state.keys_values, state.n_known + first, state.cos, state.sin, first));
+    ggml_tensor * attended = build.staged(stages.attention, apply_attention(build, qkv, state.config.n_head, state.keys_values, std::move(segments)));
+    build.add(finish_layer(build, state, layer, inpL, attended));
     build.run();
 }
 
 // The last layer: keys and values of all rows, everything else for the last row of each sequence only.
 std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer, const layer_norm & output_norm, decoder_state & state) {
-    for (int64_t first = 0; first < state.n_tokens; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, state.n_tokens - first);
+    const input_norm norm = { row_norm::rms, &layer.attn_norm, state.config.rms_eps };
+    for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
+        const int64_t n = std::min(chunk_rows, state.n_rows - first);
         graph         build(backend, 32);
-        store_keys_values(build, state, layer,
-                          apply_rms_norm(build.context(), layer.attn_norm, state.config.rms_eps, view_rows(build.context(), state.hidden, first, n)), first);
+        ggml_tensor * kv = apply_product(build, stages, norm, view_rows(build.context(), state.hidden, first, n), { layer.k, layer.v });
+        build.add(build.staged(stages.rotary, rotate_and_store(build, kv, 0, state.keys_values, state.n_known + first, state.cos, state.sin, first)));
         build.run();
     }
-    std::vector<int32_t> last;
-    for (const auto & rows : state.sequences) {
-        last.push_back(static_cast<int32_t>(rows.end - 1));
+    std::vector<int32_t>           last;
+    std::vector<attention_segment> segments;
+    for (const int32_t end : state.pass.ends) {
+        const auto      segment = static_cast<size_t>(end);
+        const auto      query   = static_cast<int64_t>(last.size());
+        const row_range keys    = state.key_rows(segment);
+        segments.push_back({ { query, query + 1 }, keys, true, keys.end - keys.begin - 1, state.earlier(segment) });
+        last.push_back(static_cast<int32_t>(state.rows[segment].end - 1));
     }
     const auto     n = static_cast<int64_t>(last.size());
-    graph          build(backend, 64 + 20 * last.size());
+    graph          build(backend, 64);
     ggml_context * ctx  = build.context();
     ggml_tensor *  rows = build.input_i32(last.data(), n);
-    ggml_tensor *  inpL = ggml_get_rows(ctx, state.hidden, rows);  // [n_embd, n]
-    ggml_tensor *  cur  = apply_rms_norm(ctx, layer.attn_norm, state.config.rms_eps, inpL);
-    ggml_tensor *  Qcur = heads(build, state, layer.q, cur, state.config.n_head);
-    Qcur                = rotate_halves(ctx, Qcur, ggml_get_rows(ctx, state.cos, rows), ggml_get_rows(ctx, state.sin, rows));
-    for (int64_t i = 0; i < n; i++) {
-        const auto &   range = state.sequences[static_cast<size_t>(i)];
-        attention_span span;
-        span.begin       = range.begin;
-        span.end         = range.end;
-        span.query_first = range.end - 1;
-        ggml_tensor * query = ggml_view_3d(ctx, Qcur, Qcur->ne[0], Qcur->ne[1], 1, Qcur->nb[1], Qcur->nb[2], static_cast<size_t>(i) * Qcur->nb[2]);
-        attend(build, query, state.keys_values, span, state.attended, i);
-    }
-    cur = apply_rms_norm(ctx, output_norm, state.config.rms_eps, finish_layer(build, state, layer, inpL));
+    ggml_tensor *  inpL = build.staged("decoder.embed", ggml_get_rows(ctx, state.hidden, rows));  // [n_embd, n]
+    ggml_tensor *  Qcur = apply_product(build, stages, norm, inpL, { layer.q });
+    key_value_rows none = state.keys_values;
+    none.n_head_kv      = 0;  // the keys are there already
+    Qcur                = build.staged(stages.rotary, rotate_and_store(build, Qcur, state.config.n_head, none, 0, ggml_get_rows(ctx, state.cos, rows), ggml_get_rows(ctx, state.sin, rows), 0));
+    ggml_tensor * cur   = build.staged(stages.attention, apply_attention(build, Qcur, state.config.n_head, state.keys_values, std::move(segments)));
+    cur                 = finish_layer(build, state, layer, inpL, cur);
+    cur                 = build.staged(stages.norm, apply_norm(build, { row_norm::rms, &output_norm, state.config.rms_eps }, cur));
     build.keep(cur);
     build.run();
     return read_rows(cur, 0, n);
@@ -186,19 +193,19 @@ std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer
 // With a tap: the final norm of every row, then the last rows of it.
 std::vector<float> tap_final_norm(backend & backend, const layer_norm & output_norm, const decoder_state & state, const stage_tap & tap) {
     std::vector<float> normed;
-    for (int64_t first = 0; first < state.n_tokens; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, state.n_tokens - first);
+    for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
+        const int64_t n = std::min(chunk_rows, state.n_rows - first);
         graph         build(backend, 8);
-        ggml_tensor * cur = apply_rms_norm(build.context(), output_norm, state.config.rms_eps, view_rows(build.context(), state.hidden, first, n));
+        ggml_tensor * cur = apply_norm(build, { row_norm::rms, &output_norm, state.config.rms_eps }, view_rows(build.context(), state.hidden, first, n));
         build.keep(cur);
         build.run();
         const auto rows = read_rows(cur, 0, n);
         normed.insert(normed.end(), rows.begin(), rows.end());
     }
-    tap("decoder.norm", normed.data(), state.n_tokens, state.config.n_embd);
+    tap("decoder.norm", normed.data(), state.n_rows, state.config.n_embd);
     std::vector<float> last;
-    for (const auto & rows : state.sequences) {
-        const auto begin = normed.begin() + (rows.end - 1) * state.config.n_embd;
+    for (const int32_t end : state.pass.ends) {
+        const auto begin = normed.begin() + (state.rows[static_cast<size_t>(end)].end - 1) * state.config.n_embd;
         last.insert(last.end(), begin, begin + state.config.n_embd);
     }
     return last;
@@ -207,22 +214,27 @@ std::vector<float> tap_final_norm(backend & backend, const layer_norm & output_n
 }  // namespace
 
 std::vector<float> run_text_decoder(backend & backend, const decoder_config & config, const decoder_weights & weights, bool mrope,
-                                    const std::vector<decoder_sequence> & sequences, const stage_tap & tap) {
-    decoder_state state(config, mrope, sequences);
+                                    const std::vector<decoder_sequence> & sequences, const decoder_pass & pass, const stage_tap & tap) {
+    decoder_state state(config, mrope, sequences, pass);
     embed_tokens(backend, weights, sequences, state);
     const size_t n_whole = tap ? weights.layers.size() : weights.layers.size() - 1;
     for (size_t il = 0; il < n_whole; il++) {
-        for (int64_t first = 0; first < state.n_tokens; first += chunk_rows) {
-            run_chunk(backend, weights.layers[il], state, first, std::min(chunk_rows, state.n_tokens - first));
+        restore_openings(state, il);
+        for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
+            run_chunk(backend, weights.layers[il], state, first, std::min(chunk_rows, state.n_rows - first));
         }
+        save_openings(state);
         if (tap) {
-            tap("decoder.layer." + std::to_string(il), read_rows(state.hidden, 0, state.n_tokens).data(), state.n_tokens, config.n_embd);
+            tap("decoder.layer." + std::to_string(il), read_rows(state.hidden, 0, state.n_rows).data(), state.n_rows, config.n_embd);
         }
     }
     if (tap) {
         return tap_final_norm(backend, weights.output_norm, state, tap);
     }
-    return run_last_layer(backend, weights.layers.back(), weights.output_norm, state);
+    restore_openings(state, n_whole);
+    std::vector<float> last = run_last_layer(backend, weights.layers.back(), weights.output_norm, state);
+    save_openings(state);
+    return last;
 }
 
 }  // namespace gme

@@ -1,7 +1,8 @@
-// vision-tower: patches of one picture -> image tokens.
+// vision-tower: patches of one or several pictures -> image tokens.
 //
 //   pixel_values [n, 588] -> patch embedding [n, n_embd]
-//     -> blocks: layer norm -> q, k, v -> rotary rows/columns -> full attention -> + -> layer norm -> quick-GELU MLP -> +
+//     -> blocks: layer norm -> q, k, v -> rotary rows/columns -> full attention inside a picture -> + -> layer norm
+//                -> quick-GELU MLP -> +
 //     -> merger: layer norm -> 2×2 patches side by side [n/4, 4*n_embd] -> linear -> erf-GELU -> linear [n/4, n_output]
 //
 // One graph per block. Keys and values of all patches come first; then chunks of rows go through attention and MLP, so
@@ -10,7 +11,6 @@
 #include "vision-tower.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "graph-ops.h"
@@ -20,124 +20,116 @@ namespace gme {
 
 namespace {
 
-constexpr int64_t chunk_rows = 1024;
+constexpr int64_t     chunk_rows = 768;
+constexpr stage_names stages     = { "vision.norm", "vision.product", "vision.rotary", "vision.attention" };
 
 struct vision_state {
-    int64_t         n_patches = 0;
-    state_memory    memory{ 8 };
-    ggml_tensor *   hidden   = nullptr;  // [n_embd, n_patches]
-    ggml_tensor *   cos      = nullptr;  // [n_embd_head, n_patches]
-    ggml_tensor *   sin      = nullptr;
-    ggml_tensor *   attended = nullptr;  // [n_embd, chunk_rows]
-    ggml_tensor *   mask     = nullptr;  // [keys, queries of a block]; nullptr when no key is padding
-    key_value_state keys_values;
+    const vision_config &  config;
+    int64_t                n_patches = 0;
+    std::vector<row_range> pictures;  // rows of each
+    state_memory           memory{ 8 };
+    ggml_tensor *          hidden = nullptr;  // [n_embd, n_patches]
+    ggml_tensor *          cos    = nullptr;  // [n_embd_head, n_patches]
+    ggml_tensor *          sin    = nullptr;
+    key_value_rows         keys_values;
 
-    vision_state(const vision_config & config, int32_t grid_h, int32_t grid_w);
+    vision_state(const vision_config & config, const std::vector<vision_input> & inputs);
 };
 
-vision_state::vision_state(const vision_config & config, int32_t grid_h, int32_t grid_w) : n_patches(static_cast<int64_t>(grid_h) * grid_w) {
+vision_state::vision_state(const vision_config & config, const std::vector<vision_input> & inputs) : config(config) {
+    rotary_table positions;
+    for (const auto & input : inputs) {
+        pictures.push_back({ n_patches, n_patches + input.n_patches() });
+        n_patches += input.n_patches();
+        append_vision_positions(config, input.grid_h, input.grid_w, positions);
+    }
     keys_values.n_embd_head = config.n_embd_head;
     keys_values.n_head_kv   = config.n_head;
     hidden                  = memory.add("vision.hidden", config.n_embd, n_patches);
     cos                     = memory.add("vision.cos", config.n_embd_head, n_patches);
     sin                     = memory.add("vision.sin", config.n_embd_head, n_patches);
-    attended                = memory.add("vision.attended", config.n_embd, std::min(chunk_rows, n_patches));
-    keys_values.add_to(memory, n_patches);
-    const int64_t padding = key_value_state::padding;
-    const int64_t n_keys  = (n_patches + padding - 1) / padding * padding;
-    if (n_keys != n_patches) {
-        mask = memory.add("vision.mask", n_keys, attention_block(n_patches, config.n_head));
-    }
+    keys_values.add_to(memory, "vision.keys_values", n_patches);
     memory.allocate();
-    const rotary_table positions = vision_positions(config, grid_h, grid_w);
     write_rows(cos, 0, n_patches, positions.cos.data());
     write_rows(sin, 0, n_patches, positions.sin.data());
-    if (mask != nullptr) {
-        std::vector<float> rows(static_cast<size_t>(n_keys * mask->ne[1]), 0.0f);
-        for (int64_t row = 0; row < mask->ne[1]; row++) {
-            std::fill(rows.begin() + row * n_keys + n_patches, rows.begin() + (row + 1) * n_keys, -INFINITY);
-        }
-        write_rows(mask, 0, mask->ne[1], rows.data());
-    }
 }
 
-void embed_patches(backend & backend, const vision_weights & weights, const std::vector<float> & pixel_values,
-                   vision_state & state) {
-    std::vector<float> padded(static_cast<size_t>(std::min(chunk_rows, state.n_patches)) * patch_row_padded, 0.0f);
-    for (int64_t first = 0; first < state.n_patches; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, state.n_patches - first);
-        for (int64_t row = 0; row < n; row++) {  // [n, 588] -> [n, 608]
-            std::memcpy(padded.data() + row * patch_row_padded, pixel_values.data() + (first + row) * patch_row, patch_row * sizeof(float));
+void embed_patches(backend & backend, const vision_weights & weights, const vision_input & picture, int64_t row, vision_state & state) {
+    std::vector<float> padded(static_cast<size_t>(std::min(chunk_rows, picture.n_patches())) * patch_row_padded, 0.0f);
+    for (int64_t first = 0; first < picture.n_patches(); first += chunk_rows) {
+        const int64_t n = std::min(chunk_rows, picture.n_patches() - first);
+        for (int64_t i = 0; i < n; i++) {  // [n, 588] -> [n, 608]
+            std::memcpy(padded.data() + i * patch_row_padded, picture.pixel_values.data() + (first + i) * patch_row, patch_row * sizeof(float));
         }
         graph         build(backend, 8);
         ggml_tensor * patches = build.input_f32(padded.data(), patch_row_padded, n);
-        ggml_tensor * cur     = apply_linear(build.context(), { weights.patch_embd, nullptr }, patches);  // [n_embd, n]
-        build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, first, n)));
+        build.stage("vision.embed");
+        ggml_tensor * cur = apply_product(build, stages, {}, patches, { { weights.patch_embd, nullptr } });  // [n_embd, n]
+        build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, row + first, n)));
         build.run();
     }
 }
 
-// x·sigmoid(1.702x) = silu(1.702x)/1.702; the division follows the down projection, where rows are narrower.
-ggml_tensor * quick_gelu_mlp(ggml_context * ctx, const vision_block & block, ggml_tensor * cur) {
-    cur = apply_linear(ctx, block.up, cur);  // [n_ff, n]
-    cur = ggml_silu_inplace(ctx, ggml_scale_inplace(ctx, cur, 1.702f));
-    cur = apply_linear(ctx, { block.down.weight, nullptr }, cur);  // [n_embd, n]
-    return ggml_add(ctx, ggml_scale_inplace(ctx, cur, 1.0f / 1.702f), block.down.bias);
+// Attention and MLP of rows [first, first+n), both added to where they lie. qkv [3*n_embd, n], or with keys and values stored q [n_embd, n].
+void finish_rows(graph & build, const vision_block & block, const vision_state & state, ggml_tensor * q, int64_t first, int64_t n) {
+    std::vector<attention_segment> segments;
+    for (const auto & picture : state.pictures) {
+        const int64_t begin = std::max(picture.begin, first);
+        const int64_t end   = std::min(picture.end, first + n);
+        if (begin < end) {
+            segments.push_back({ { begin - first, end - first }, picture, false, 0, {} });
+        }
+    }
+    ggml_tensor *    inpL = view_rows(build.context(), state.hidden, first, n);
+    ggml_tensor *    cur  = build.staged(stages.attention, apply_attention(build, q, state.config.n_head, state.keys_values, std::move(segments)));
+    const input_norm norm = { row_norm::layer, &block.ln2, state.config.norm_eps };
+    inpL                  = apply_product(build, stages, {}, cur, { block.o }, product_end::add, inpL);
+    build.add(inpL);
+    cur = apply_product(build, stages, norm, inpL, { block.up }, product_end::quick_gelu);  // [n_ff, n]
+    build.add(apply_product(build, stages, {}, cur, { block.down }, product_end::add, inpL));
 }
 
-void store_keys_values(graph & build, const vision_config & config, const vision_block & block, const vision_state & state, int64_t first, int64_t n) {
-    ggml_context * ctx = build.context();
-    ggml_tensor *  cur = apply_layer_norm(ctx, block.ln1, config.norm_eps, view_rows(ctx, state.hidden, first, n));
-    ggml_tensor *  k   = apply_linear(ctx, block.k, cur);  // [n_embd, n]
-    // [n_embd, n] -> [n_embd_head, n_head, n]
-    k = rotate_halves(ctx, ggml_reshape_3d(ctx, k, config.n_embd_head, config.n_head, n), view_rows(ctx, state.cos, first, n),
-                      view_rows(ctx, state.sin, first, n));
-    ggml_tensor * v = apply_linear(ctx, block.v, cur);  // [n_embd, n]
-    state.keys_values.store(build, ggml_reshape_2d(ctx, k, config.n_embd, n), v, first);
-}
-
-void attend_and_mlp(graph & build, const vision_config & config, const vision_block & block, const vision_state & state, int64_t first, int64_t n) {
-    ggml_context * ctx  = build.context();
-    ggml_tensor *  inpL = view_rows(ctx, state.hidden, first, n);
-    ggml_tensor *  cur  = apply_layer_norm(ctx, block.ln1, config.norm_eps, inpL);
-    // [n_embd, n] -> [n_embd_head, n_head, n]
-    ggml_tensor * q = ggml_reshape_3d(ctx, apply_linear(ctx, block.q, cur), config.n_embd_head, config.n_head, n);
-    q               = rotate_halves(ctx, q, view_rows(ctx, state.cos, first, n), view_rows(ctx, state.sin, first, n));
-    attention_span span;
-    span.end          = state.n_patches;
-    span.causal       = false;
-    span.padding_mask = state.mask;
-    attend(build, q, state.keys_values, span, state.attended, 0);
-    cur  = apply_linear(ctx, block.o, view_rows(ctx, state.attended, 0, n));
-    inpL = ggml_add_inplace(ctx, inpL, cur);  // residual, written back to the state
-    cur  = quick_gelu_mlp(ctx, block, apply_layer_norm(ctx, block.ln2, config.norm_eps, inpL));
-    build.add(ggml_add_inplace(ctx, inpL, cur));
-}
-
-void run_block(backend & backend, const vision_config & config, const vision_block & block, vision_state & state) {
-    const int64_t n_chunks = (state.n_patches + chunk_rows - 1) / chunk_rows;
-    const int64_t n_blocks = state.n_patches / attention_block(state.n_patches, config.n_head) + 2 * n_chunks;
-    graph         build(backend, static_cast<size_t>(n_chunks * 48 + n_blocks * 16));
-    for (int64_t first = 0; first < state.n_patches; first += chunk_rows) {
-        store_keys_values(build, config, block, state, first, std::min(chunk_rows, state.n_patches - first));
+void run_block(backend & backend, const vision_block & block, const vision_state & state) {
+    const input_norm norm     = { row_norm::layer, &block.ln1, state.config.norm_eps };
+    const int64_t    n_chunks = (state.n_patches + chunk_rows - 1) / chunk_rows;
+    key_value_rows   none     = state.keys_values;
+    none.n_head_kv            = 0;
+    graph build(backend, static_cast<size_t>(n_chunks * 48));
+    for (int64_t first = 0; n_chunks > 1 && first < state.n_patches; first += chunk_rows) {
+        const int64_t n    = std::min(chunk_rows, state.n_patches - first);
+        ggml_tensor * inpL = view_rows(build.context(), state.hidden, first, n);
+        ggml_tensor * kv   = apply_product(build, stages, norm, inpL, { block.k, block.v });  // [2*n_embd, n]
+        build.add(build.staged(stages.rotary, rotate_and_store(build, kv, 0, state.keys_values, first, state.cos, state.sin, first)));
     }
     for (int64_t first = 0; first < state.n_patches; first += chunk_rows) {
-        attend_and_mlp(build, config, block, state, first, std::min(chunk_rows, state.n_patches - first));
+        const int64_t n    = std::min(chunk_rows, state.n_patches - first);
+        ggml_tensor * inpL = view_rows(build.context(), state.hidden, first, n);
+        ggml_tensor * q    = nullptr;
+        if (n_chunks == 1) {
+            q = apply_product(build, stages, norm, inpL, { block.q, block.k, block.v });
+            q = rotate_and_store(build, q, state.config.n_head, state.keys_values, first, state.cos, state.sin, first);
+        } else {
+            q = apply_product(build, stages, norm, inpL, { block.q });
+            q = rotate_and_store(build, q, state.config.n_head, none, 0, state.cos, state.sin, first);
+        }
+        finish_rows(build, block, state, build.staged(stages.rotary, q), first, n);
     }
     build.run();
 }
 
-std::vector<float> merge(backend & backend, const vision_config & config, const vision_weights & weights, const vision_state & state) {
+// Image tokens of the patches [begin, end) of one picture.
+std::vector<float> merge(backend & backend, const vision_weights & weights, const vision_state & state, row_range picture) {
+    const auto         n_embd = static_cast<int64_t>(state.config.n_embd);
     std::vector<float> tokens;
-    tokens.reserve(static_cast<size_t>(state.n_patches / 4) * static_cast<size_t>(config.n_output));
-    for (int64_t first = 0; first < state.n_patches; first += chunk_rows) {
-        const int64_t  n = std::min(chunk_rows, state.n_patches - first);
-        graph          build(backend, 24);
-        ggml_context * ctx = build.context();
-        ggml_tensor *  cur = apply_layer_norm(ctx, weights.post_ln, config.norm_eps, view_rows(ctx, state.hidden, first, n));
-        cur                = ggml_reshape_2d(ctx, cur, 4 * static_cast<int64_t>(config.n_embd), n / 4);  // [n_embd, n] -> [4*n_embd, n/4]
-        cur                = ggml_gelu_erf(ctx, apply_linear(ctx, weights.merger_0, cur));
-        cur                = apply_linear(ctx, weights.merger_2, cur);  // [n_output, n/4]
+    tokens.reserve(static_cast<size_t>((picture.end - picture.begin) / 4) * static_cast<size_t>(state.config.n_output));
+    for (int64_t first = picture.begin; first < picture.end; first += chunk_rows) {
+        const int64_t n = std::min(chunk_rows, picture.end - first);
+        graph         build(backend, 24);
+        build.stage("vision.merger");
+        ggml_tensor * cur = apply_norm(build, { row_norm::layer, &weights.post_ln, state.config.norm_eps }, view_rows(build.context(), state.hidden, first, n));
+        cur               = ggml_reshape_2d(build.context(), cur, 4 * n_embd, n / 4);  // [n_embd, n] -> [4*n_embd, n/4]
+        cur               = apply_product(build, stages, {}, cur, { weights.merger_0 }, product_end::erf_gelu);
+        cur               = apply_product(build, stages, {}, cur, { weights.merger_2 });  // [n_output, n/4]
         build.keep(cur);
         build.run();
         const auto rows = read_rows(cur, 0, n / 4);
@@ -148,23 +140,28 @@ std::vector<float> merge(backend & backend, const vision_config & config, const 
 
 }  // namespace
 
-std::vector<float> run_vision_tower(backend & backend, const vision_config & config, const vision_weights & weights,
-                                    const std::vector<float> & pixel_values, int32_t grid_h, int32_t grid_w, const stage_tap & tap) {
-    vision_state state(config, grid_h, grid_w);
+std::vector<std::vector<float>> run_vision_tower(backend & backend, const vision_config & config, const vision_weights & weights,
+                                                 const std::vector<vision_input> & pictures, const stage_tap & tap) {
+    vision_state state(config, pictures);
     const auto   tap_hidden = [&](const std::string & name) {
         if (tap) {
             tap(name, read_rows(state.hidden, 0, state.n_patches).data(), state.n_patches, config.n_embd);
         }
     };
-    embed_patches(backend, weights, pixel_values, state);
+    for (size_t i = 0; i < pictures.size(); i++) {
+        embed_patches(backend, weights, pictures[i], state.pictures[i].begin, state);
+    }
     tap_hidden("vision.patch_embed");
     for (size_t il = 0; il < weights.blocks.size(); il++) {
-        run_block(backend, config, weights.blocks[il], state);
+        run_block(backend, weights.blocks[il], state);
         tap_hidden("vision.block." + std::to_string(il));
     }
-    std::vector<float> tokens = merge(backend, config, weights, state);
-    if (tap) {
-        tap("vision.merger", tokens.data(), state.n_patches / 4, config.n_output);
+    std::vector<std::vector<float>> tokens;
+    for (const auto & picture : state.pictures) {
+        tokens.push_back(merge(backend, weights, state, picture));
+        if (tap) {
+            tap("vision.merger", tokens.back().data(), (picture.end - picture.begin) / 4, config.n_output);
+        }
     }
     return tokens;
 }

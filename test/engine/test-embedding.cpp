@@ -85,7 +85,7 @@ void check_refusals(const std::string & folder) {
     stop.abort             = [](void *) { return true; };
     model.embed({ text_item(text) }, stop);
     check(model.failure.rfind("GME_ABORTED", 0) == 0, "an abort before the first node");
-    int countdown   = 40;
+    int countdown   = 12;
     stop.abort      = [](void * left) { return --*static_cast<int *>(left) < 0; };
     stop.abort_data = &countdown;
     model.embed({ text_item(text) }, stop);

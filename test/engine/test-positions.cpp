@@ -32,7 +32,7 @@ int main() {
     const gme::image_span image = { 3, 6, 2, 3 };  // tokens 3…8 on 2 rows of 3
 
     gme::rotary_table plain;
-    gme::append_decoder_positions(config, false, 12, image, plain);
+    gme::append_decoder_positions(config, false, 0, 12, image, plain);
     bool same = true;
     for (int i = 0; i < 12; i++) {
         const auto p = static_cast<float>(i);
@@ -41,18 +41,19 @@ int main() {
     check(same, "sequential positions count all tokens, image tokens included");
 
     gme::rotary_table grid;
-    gme::append_decoder_positions(config, true, 12, image, grid);
+    gme::append_decoder_positions(config, true, 0, 12, image, grid);
     check(row_is(grid, 2, 2, 2, 2), "mrope: text before the picture counts on");
     check(row_is(grid, 3, 3, 3, 3) && row_is(grid, 5, 3, 3, 5) && row_is(grid, 6, 3, 4, 3) && row_is(grid, 8, 3, 4, 5), "mrope: image tokens share t and spread over rows and columns");
     check(row_is(grid, 9, 6, 6, 6) && row_is(grid, 11, 8, 8, 8), "mrope: text goes on after the longer side of the grid");
     check(grid.sin[1] == -grid.sin[4] && grid.cos[1] == grid.cos[4], "the first half of the sines is negated");
 
-    gme::append_decoder_positions(config, false, 2, {}, grid);
+    gme::append_decoder_positions(config, false, 0, 2, {}, grid);
     check(grid.n_rows == 14 && row_is(grid, 12, 0, 0, 0) && row_is(grid, 13, 1, 1, 1), "each sequence of a pass begins at 0");
 
     gme::vision_config tower;
-    tower.n_embd_head          = 8;
-    const gme::rotary_table at = gme::vision_positions(tower, 4, 4);
+    tower.n_embd_head = 8;
+    gme::rotary_table at;
+    gme::append_vision_positions(tower, 4, 4, at);
     // 2×2 blocks: patch 5 is (row 0, column 3), patch 10 is (row 3, column 0)
     check(std::fabs(angle_at(at, 5, 0)) < 1e-6f && std::fabs(angle_at(at, 5, 2) - 3.0f) < 1e-6f, "a patch's row and column follow the 2×2-block order");
     check(std::fabs(angle_at(at, 10, 0) - 3.0f) < 1e-6f && std::fabs(angle_at(at, 10, 2)) < 1e-6f, "rows take the first half of the angles, columns the second");
