@@ -54,6 +54,33 @@ export interface NativeStage {
   data: Float32Array;
 }
 
+/** Where the time of a call went; `flop` counts the multiplications and additions of its products, 0 where none are counted. */
+export interface NativeStageTime {
+  name: string;
+  milliseconds: number;
+  flop: number;
+  runs: number;
+}
+
+export interface NativeProfile {
+  /** [items, dimensions] flat. */
+  vectors: Float32Array;
+  /** In the order of first use. */
+  stages: NativeStageTime[];
+}
+
+export interface NativeRoofline {
+  /** 1e9 multiplications and additions per second of the fastest product. */
+  gflops: number;
+  /** Its shape: weights [rows, columns] times `tokens` rows. */
+  weights: [number, number];
+  tokens: number;
+  /** The weights in another layout than the file's. */
+  repacked: boolean;
+  /** 1e9 bytes per second, read from a buffer beyond the caches by all threads. */
+  readGigabytesPerSecond: number;
+}
+
 /** Sizes in pixels, widths first; gridThw in patches of 14×14. */
 export interface NativeImagePlan {
   loader: [number, number];
@@ -101,6 +128,8 @@ export interface NativeModel {
   readonly info: string;
   /** [items, dimensions] flat; onProgress gets the number of items done, with intermediate reports left out when JS is busy. */
   embed(items: NativeItem[], params: NativeEmbedParams, onProgress?: (done: number) => void): NativeJob<Float32Array>;
+  /** As embed, timed stage by stage. */
+  profile(items: NativeItem[], params: NativeEmbedParams): NativeJob<NativeProfile>;
   stages(item: NativeItem, params: NativeEmbedParams): NativeJob<NativeStage[]>;
   countTokens(items: NativeItemSize[], parseSpecial: boolean): NativeJob<NativeTokenCount[]>;
   tokenize(texts: string[], parseSpecial: boolean): NativeJob<Int32Array[]>;
@@ -123,6 +152,8 @@ export interface NativeBinding {
   ): NativeJob<Uint8Array>;
   /** rows + scale * b·a, as f32 bytes; the rows are whole rows of a weight. */
   addLowRank(type: NativeNumberType, rows: Uint8Array, update: NativeLowRank): NativeJob<Uint8Array>;
+  /** ggml's own matrix product by weights of `type` and the reading of memory, for about `seconds` (0…600). */
+  roofline(type: string, options: { threads: number; seconds: number }): NativeJob<NativeRoofline>;
   readonly version: { ggml: string; engine: string };
 }
 

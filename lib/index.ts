@@ -1,4 +1,11 @@
 export { attribution } from "./attribution";
+export { bench } from "./bench";
+export type { BenchOptions, BenchProgress } from "./bench/bench-options";
+export type { BenchReport, BenchWorkReport, PictureCost, Spread } from "./bench/bench-report";
+export { type BenchWork, benchWorks } from "./bench/bench-work";
+export { type Roofline, roofline, type RooflineOptions } from "./bench/roofline";
+export type { BenchProfile, BenchStage } from "./bench/stage-shares";
+export { benchModel, type BenchModelOptions, type BenchShape, benchShapes } from "./bench/synthetic-cache";
 export { bundledModelPath } from "./bundled-model";
 export {
   convert,
@@ -14,7 +21,7 @@ export { errorCodes, GmeError, type GmeErrorCode, type GmeErrorDetails, printabl
 export type { GmeInput, ImageSource, RawImage } from "./input";
 export { type FileReport, type ImagePlan, inspectFile, inspectImage, planImage } from "./inspect";
 export { type HashOptions, hashTensors } from "./model-hash";
-export { GmeModel, load, type Stage, type TokenCount } from "./model";
+export { type EmbedProfile, GmeModel, load, type Stage, type StageTime, type TokenCount } from "./model";
 export type { ModelInfo } from "./model-info";
 export {
   type EmbedOptions,

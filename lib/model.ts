@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { binding, type NativeLoadParams, type NativeModel, type NativeStage } from "./binding";
+import { binding, type NativeLoadParams, type NativeModel, type NativeStage, type NativeStageTime } from "./binding";
 import { physicalCores, usableCpus } from "./cpus";
 import {
   batchCall,
@@ -26,6 +26,7 @@ import {
 } from "./options";
 import { type ModelInfo, modelInfo } from "./model-info";
 import { remotePolicy } from "./remote-image";
+import { profileCall } from "./bench/profile-call";
 import { CallQueue, closedError, untilAborted } from "./queue";
 import { findModel, readModel } from "./store/model-store";
 import { isModelName } from "./store/remote-names";
@@ -39,6 +40,18 @@ export interface TokenCount {
 
 /** A tapped tensor: `shape` [rows, columns] or [columns], `data` row-major. */
 export type Stage = NativeStage;
+
+/**
+ * Where the time of a call went. Names are "<part>.<work>" ("vision.product", "decoder.attention", "host.patches"); `milliseconds` of
+ * wall time, `flop` the multiplications and additions of the stage's products (0 where none are counted), `runs` how often it ran.
+ */
+export type StageTime = Readonly<NativeStageTime>;
+
+/** What `profile` returns: the vectors, and the stages in the order of first use. They do not overlap. */
+export interface EmbedProfile {
+  readonly embeddings: Float32Array[];
+  readonly stages: readonly StageTime[];
+}
 
 export type CardOptions = EmbedOptions & { texts?: readonly string[]; images?: readonly ImageSource[] };
 
@@ -154,6 +167,18 @@ export class GmeModel implements AsyncDisposable {
       return (await untilAborted(job, read.signal))[0];
     };
     return this.access.queue.add({ prepare: async () => undefined, run, signal: read.signal });
+  }
+
+  /**
+   * Embeds as embedBatch does and measures the engine stage by stage. The vectors are the same; the call takes a little longer, since the
+   * stages run one after the other with a clock between them. Decoding pictures is not measured.
+   */
+  async profile(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<EmbedProfile> {
+    const read = this.readCall(options);
+    const checked = readInputs(inputs, read.overflow === "truncate", this.access.remote).map((input) =>
+      this.cut(input, read),
+    );
+    return this.access.queue.add(profileCall(this.access, checked, read));
   }
 
   /** Every stage of one item as named tensors, `pixel_values` … `embedding`; names and shapes as in docs/model.md. */

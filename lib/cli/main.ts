@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { attribution, version } from "../index";
+import { benchCommand } from "./bench";
 import { convertCommand } from "./convert";
 import { demoCommand } from "./demo";
 import { embedCommand } from "./embed";
@@ -32,6 +33,7 @@ function makeProgram(): Command {
     .addCommand(pullCommand())
     .addCommand(rmCommand())
     .addCommand(verifyCommand())
+    .addCommand(benchCommand())
     .addCommand(demoCommand());
   for (const command of allCommands(program)) command.exitOverride().showSuggestionAfterError(true);
   return program;

@@ -101,6 +101,16 @@ static napi_value js_add_low_rank(Napi::CallbackInfo & info) {
     return environment->submit(std::make_shared<LowRankJob>(std::move(args)), environment->service_thread());
 }
 
+static napi_value js_roofline(Napi::CallbackInfo & info) {
+    ArgsReader reader(info.Env());
+    roofline_args args;
+    Environment * environment = Environment::of(info.Env());
+    if (!reader.roofline(info[0], info[1], &args)) {
+        return environment->refuse(reader.cause);
+    }
+    return environment->submit(std::make_shared<RooflineJob>(std::move(args)), environment->service_thread());
+}
+
 static bool export_functions(napi_env env, napi_value exports) {
     napi_value version = js_object(env, {{"ggml", js_text(env, GME_GGML_VERSION)}, {"engine", js_text(env, GME_VERSION)}});
     const napi_property_descriptor properties[] = {
@@ -111,6 +121,7 @@ static bool export_functions(napi_env env, napi_value exports) {
         {"convertNumbers", nullptr, js_entry<js_convert_numbers>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"quantizeRows", nullptr, js_entry<js_quantize_rows>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"addLowRank", nullptr, js_entry<js_add_low_rank>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+        {"roofline", nullptr, js_entry<js_roofline>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"version", nullptr, nullptr, nullptr, nullptr, version, napi_enumerable, nullptr},
     };
     return version && napi_define_properties(env, exports, sizeof(properties) / sizeof(properties[0]), properties) == napi_ok;

@@ -83,6 +83,12 @@ struct low_rank_args {
     float                scale     = 0;
 };
 
+struct roofline_args {
+    std::string type;
+    int32_t     n_threads = 1;
+    double      seconds   = 0;
+};
+
 // Reads the arguments of one call. After the first false, `cause` says what was wrong, or a JS exception (a getter's) is pending.
 class ArgsReader {
   public:
@@ -100,6 +106,7 @@ class ArgsReader {
     bool convert(napi_value from, napi_value source, napi_value to, convert_args * out);
     bool quantize(napi_value from, napi_value rows, napi_value to, napi_value options, quantize_args * out);
     bool low_rank(napi_value type, napi_value rows, napi_value update, low_rank_args * out);
+    bool roofline(napi_value type, napi_value options, roofline_args * out);
     bool texts(napi_value value, std::vector<std::string> * out);
     bool path(napi_value value, const char * name, std::string * out);
     bool size(napi_value value, const char * name, int32_t * out);

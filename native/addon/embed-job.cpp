@@ -39,6 +39,15 @@ template <typename F> static napi_value js_array(napi_env env, size_t n, F make)
     return array;
 }
 
+static std::vector<gme_item> views_of(const std::vector<item_args> & items) {
+    std::vector<gme_item> views;
+    views.reserve(items.size());
+    for (const item_args & item : items) {
+        views.push_back(item.view());
+    }
+    return views;
+}
+
 void EmbedJob::run(EngineThread & thread) {
     struct reporter {
         EmbedJob *     job;
@@ -48,11 +57,7 @@ void EmbedJob::run(EngineThread & thread) {
     if (items_.empty()) {
         return;
     }
-    std::vector<gme_item> views;
-    views.reserve(items_.size());
-    for (const item_args & item : items_) {
-        views.push_back(item.view());
-    }
+    const std::vector<gme_item> views = views_of(items_);
     embeddings_.resize(items_.size() * size_t(gme_model_dimensions(thread.model)));
 
     gme_embed_params params = params_make(args_);
@@ -71,6 +76,50 @@ void EmbedJob::run(EngineThread & thread) {
 
 napi_value EmbedJob::result(napi_env env) {
     return js_float32_array(env, embeddings_.data(), embeddings_.size());
+}
+
+void ProfileJob::run(EngineThread & thread) {
+    if (items_.empty()) {
+        return;
+    }
+    const std::vector<gme_item> views = views_of(items_);
+    embeddings_.resize(items_.size() * size_t(gme_model_dimensions(thread.model)));
+
+    gme_embed_params params = params_make(args_);
+    params.abort        = abort_asked;
+    params.abort_data   = static_cast<Job *>(this);
+    params.profile      = add_stage;
+    params.profile_data = this;
+    gme_error * error = nullptr;
+    const gme_status status = gme_embed(thread.model, views.data(), int32_t(views.size()), &params, embeddings_.data(), &error);
+    if (memory_ran_out_) {
+        gme_error_free(error);
+        throw std::bad_alloc();
+    }
+    conclude(status, error);
+    items_ = {};
+}
+
+// Called from inside the engine, through C: an exception must not cross it.
+void ProfileJob::add_stage(const char * name, double milliseconds, double flop, int64_t runs, void * user_data) noexcept {
+    auto * self = static_cast<ProfileJob *>(user_data);
+    try {
+        self->stages_.push_back({name, milliseconds, flop, runs});
+    } catch (...) {
+        self->memory_ran_out_ = true;
+    }
+}
+
+napi_value ProfileJob::result(napi_env env) {
+    napi_value stages = js_array(env, stages_.size(), [&](size_t i) {
+        return js_object(env, {
+            {"name", js_text(env, stages_[i].name)},
+            {"milliseconds", js_number(env, stages_[i].milliseconds)},
+            {"flop", js_number(env, stages_[i].flop)},
+            {"runs", js_integer(env, stages_[i].runs)},
+        });
+    });
+    return js_object(env, {{"vectors", js_float32_array(env, embeddings_.data(), embeddings_.size())}, {"stages", stages}});
 }
 
 void StagesJob::run(EngineThread & thread) {

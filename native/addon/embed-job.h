@@ -20,6 +20,32 @@ class EmbedJob : public Job {
     std::vector<float>     embeddings_;  // [n, dimensions]
 };
 
+// Embeds as EmbedJob does and tells where the time went.
+class ProfileJob : public Job {
+  public:
+    ProfileJob(std::vector<item_args> items, embed_args args) : items_(std::move(items)), args_(args) {}
+    napi_value result(napi_env env) override;  // { vectors, stages: [{ name, milliseconds, flop, runs }] }
+
+  protected:
+    void run(EngineThread & thread) override;
+
+  private:
+    struct stage {
+        std::string name;
+        double      milliseconds = 0;
+        double      flop         = 0;
+        int64_t     runs         = 0;
+    };
+
+    static void add_stage(const char * name, double milliseconds, double flop, int64_t runs, void * user_data) noexcept;
+
+    std::vector<item_args> items_;
+    embed_args             args_;
+    std::vector<float>     embeddings_;  // [n, dimensions]
+    std::vector<stage>     stages_;
+    bool                   memory_ran_out_ = false;
+};
+
 class StagesJob : public Job {
   public:
     StagesJob(item_args item, embed_args args) : item_(std::move(item)), args_(args) {}

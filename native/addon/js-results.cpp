@@ -40,6 +40,16 @@ napi_value js_integer(napi_env env, int64_t number) {
     return napi_create_int64(env, number, &value) == napi_ok ? value : nullptr;
 }
 
+napi_value js_flag(napi_env env, bool flag) {
+    napi_value value;
+    return napi_get_boolean(env, flag, &value) == napi_ok ? value : nullptr;
+}
+
+napi_value js_number(napi_env env, double number) {
+    napi_value value;
+    return napi_create_double(env, number, &value) == napi_ok ? value : nullptr;
+}
+
 napi_value js_integers(napi_env env, std::initializer_list<int64_t> numbers) {
     napi_value array;
     uint32_t index = 0;

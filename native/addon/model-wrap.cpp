@@ -14,6 +14,7 @@ static constexpr napi_type_tag type_tag = {0x7c1d5e0b93f24a68, 0xa4e86f1720d95bc
 bool ModelWrap::define(napi_env env, Environment & environment) {
     const napi_property_descriptor methods[] = {
         {"embed", nullptr, js_entry<js_embed>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+        {"profile", nullptr, js_entry<js_profile>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
         {"stages", nullptr, js_entry<js_stages>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
         {"countTokens", nullptr, js_entry<js_count_tokens>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
         {"tokenize", nullptr, js_entry<js_tokenize>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
@@ -92,6 +93,21 @@ napi_value ModelWrap::js_embed(Napi::CallbackInfo & info) {
         return environment->refuse(reader.cause);
     }
     return environment->submit(std::make_shared<EmbedJob>(std::move(items), args), self->thread_, on_progress);
+}
+
+napi_value ModelWrap::js_profile(Napi::CallbackInfo & info) {
+    ModelWrap * self = unwrap(info);
+    if (!self) {
+        return nullptr;
+    }
+    ArgsReader reader(info.Env());
+    std::vector<item_args> items;
+    embed_args args;
+    Environment * environment = Environment::of(info.Env());
+    if (!reader.items(info[0], &items) || !reader.embed(info[1], &args)) {
+        return environment->refuse(reader.cause);
+    }
+    return environment->submit(std::make_shared<ProfileJob>(std::move(items), args), self->thread_);
 }
 
 napi_value ModelWrap::js_stages(Napi::CallbackInfo & info) {

@@ -21,6 +21,7 @@ class ModelWrap {
 
     static napi_value js_new(napi_env env, napi_callback_info info);
     static napi_value js_embed(Napi::CallbackInfo & info);
+    static napi_value js_profile(Napi::CallbackInfo & info);
     static napi_value js_stages(Napi::CallbackInfo & info);
     static napi_value js_count_tokens(Napi::CallbackInfo & info);
     static napi_value js_tokenize(Napi::CallbackInfo & info);

@@ -76,4 +76,21 @@ napi_value QuantizeJob::result(napi_env env) {
     return js_uint8_array(env, target_.data(), target_.size());
 }
 
+void RooflineJob::run(EngineThread &) {
+    gme_error * error = nullptr;
+    const gme_status status = gme_roofline_measure(args_.type.c_str(), args_.n_threads, args_.seconds, abort_asked, static_cast<Job *>(this),
+                                                   &roofline_, &error);
+    conclude(status, error);
+}
+
+napi_value RooflineJob::result(napi_env env) {
+    return js_object(env, {
+        {"gflops", js_number(env, roofline_.gflops)},
+        {"weights", js_integers(env, {roofline_.n_out, roofline_.n_in})},
+        {"tokens", js_integer(env, roofline_.n_tokens)},
+        {"repacked", js_flag(env, roofline_.repacked)},
+        {"readGigabytesPerSecond", js_number(env, roofline_.read_gigabytes_per_second)},
+    });
+}
+
 }  // namespace gme_addon

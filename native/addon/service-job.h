@@ -1,4 +1,5 @@
-// Work without a model, on the environment's service thread: a look into a file, the pixels of each resize, conversion of numbers.
+// Work without a model, on the environment's service thread: a look into a file, the pixels of each resize, conversion of numbers, what
+// the machine can do at most.
 #pragma once
 
 #include "embed-args.h"
@@ -60,6 +61,19 @@ class QuantizeJob : public Job {
   private:
     quantize_args        args_;
     std::vector<uint8_t> target_;  // [n_rows, row_bytes]
+};
+
+class RooflineJob : public Job {
+  public:
+    explicit RooflineJob(roofline_args args) : args_(std::move(args)) {}
+    napi_value result(napi_env env) override;  // { gflops, weights: [rows, columns], tokens, repacked, readGigabytesPerSecond }
+
+  protected:
+    void run(EngineThread & thread) override;
+
+  private:
+    roofline_args args_;
+    gme_roofline  roofline_{};
 };
 
 }  // namespace gme_addon

@@ -19,6 +19,7 @@ const commands = [
   "gme pull",
   "gme rm",
   "gme verify",
+  "gme bench",
   "gme demo",
 ];
 const marker = "<!-- help -->";

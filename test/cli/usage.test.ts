@@ -20,6 +20,7 @@ t.test("help and --version load no native addon, neither ours nor sharp's", asyn
     ["pull"],
     ["rm"],
     ["verify"],
+    ["bench"],
     ["demo"],
   ];
   const runs = await Promise.all([
@@ -77,6 +78,11 @@ t.test("wrong usage ends with 2, says why on stderr, and loads no addon", async 
     [["search", "a", "--db", "x", "--kind", "video"], /image, text, page/],
     [["search", "a", "--db", "x", "--min-score", "7"], /-1 to 1/],
     [["export", "--db", "x", "--format", "xml"], /parquet/],
+    [["bench", "--synthetic", "3b"], /tiny, 2b, 7b/],
+    [["bench", "--synthetic", "tiny", "--model", "x"], /exclude each other/],
+    [["bench", "--type", "f16"], /--synthetic/],
+    [["bench", "--rounds", "0"], /1 to 1000/],
+    [["bench", "--only", "films"], /nothing to measure/],
     [["inspect"], /Usage: gme inspect/],
     [["inspect", "model"], /missing required argument/],
     [["inspect", "image"], /missing required argument/],
