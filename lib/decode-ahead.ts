@@ -30,7 +30,7 @@ export interface DecodeAheadSettings<
   patienceMs: number;
   /** Pixels that may lie decoded and not yet released; beyond it at most the pictures being decoded come on top. */
   pixelBudget?: number;
-  /** A chunk takes no further item once it has so many pixels. Default: the budget. */
+  /** A chunk takes no further item once it has so many pixels. */
   chunkPixels?: number;
   signal?: AbortSignal;
 }
@@ -40,7 +40,10 @@ interface Entry<Input extends AheadInput, Picture extends NativeImage> {
   ready: ReadyItem<Input, Picture>;
 }
 
-const defaultPixelBudget = 64e6;
+/** Beside the chunk that the engine holds, the next photographs of 12 million pixels are decoded while it runs. */
+const defaultPixelBudget = 48e6;
+/** Such photographs go one by one: the engine begins with the first, and no call copies more than it needs at once. */
+const defaultChunkPixels = 12e6;
 const decodesAtOnce = 2;
 /** Even in a hurry a chunk waits for the items that the source has at hand. */
 const hurriedMs = 1;
@@ -64,7 +67,7 @@ export class DecodeAhead<Input extends AheadInput = CheckedInput, Picture extend
     private readonly settings: DecodeAheadSettings<Input, Picture>,
   ) {
     this.pixelBudget = settings.pixelBudget ?? defaultPixelBudget;
-    this.chunkPixels = settings.chunkPixels ?? this.pixelBudget;
+    this.chunkPixels = settings.chunkPixels ?? defaultChunkPixels;
     settings.signal?.addEventListener("abort", this.onAbort, { once: true });
     void this.pump();
   }

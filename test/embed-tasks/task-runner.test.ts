@@ -173,3 +173,22 @@ t.test("DecodeAhead: a chunk waits to be full, but not in a hurry; pixels bound 
   t.equal((await ahead.nextChunk()).length, 3);
   await ahead.stop();
 });
+
+t.test("DecodeAhead: large photographs go one by one, the next are decoded meanwhile", async (t) => {
+  let decodes = 0;
+  const ahead = new DecodeAhead(Array.from({ length: 12 }, () => ({ image: true }))[Symbol.iterator](), {
+    read: (value) => value as { image: boolean },
+    decode: async () => {
+      decodes++;
+      return { data: new Uint8Array(1), width: 4_000, height: 3_000 };
+    },
+    batchSize: 8,
+    patienceMs: Number.POSITIVE_INFINITY,
+  });
+  const first = await ahead.nextChunk();
+  t.equal(first.length, 1);
+  await sleep(20); // the engine runs; nothing is released
+  t.ok(decodes >= 3 && decodes <= 6, `${decodes} decoded, the first among them`);
+  t.equal((await ahead.nextChunk()).length, 1);
+  await ahead.stop();
+});
