@@ -28,10 +28,6 @@ constexpr int64_t attention_block_floats(int64_t n_embd_head) {
            attention_keys * attention_panel + 5 * attention_rows_max;
 }
 
-// 2^f for |f| <= 1/2 within 2e-8: 1 + f * (…), so that 2^0 is 1 exactly. What is below 2^-100 counts as 0: nothing beside a weight of 1.
-constexpr float exp2_terms[] = { 1.0f, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6aee8p-5f, 0x1.3b2d4cp-7f, 0x1.5f3e54p-10f, 0x1.41fbbcp-13f };
-constexpr float exp2_smallest = -100.0f;
-
 void attend_block_portable(const attention_block & block);
 void attend_block_avx2(const attention_block & block);
 void attend_block_avx512(const attention_block & block);

@@ -25,6 +25,7 @@ namespace {
 
 ggml_threadpool_t new_pool(int32_t n_threads) {
     ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+    params.poll                   = 5;  // some milliseconds: awake from layer to layer, asleep when nothing is called
     return ggml_threadpool_new(&params);
 }
 

@@ -1,3 +1,7 @@
+// cpu-level: the processor's own word, and the operating system's, on which of our kernels it runs.
+//
+//   CPUID -> AVX2, FMA, F16C -> AVX-512 F, BW, VL, DQ -> VNNI
+
 #include "cpu-level.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -1,7 +1,10 @@
-// AVX2 with FMA: 8 lanes. The including file is compiled for them; see attention-kernel-tiles.h and row-kernels-loops.h for what they are used for.
+// AVX2 with FMA: 8 lanes.
+//
+// A register of floats and what the kernels written over `lanes` do with it (attention-kernel-tiles.h, row-kernels-loops.h). The
+// functions are compiled for these instructions only: GME_TARGET stands before those that use them, GME_LANES before small ones.
 #pragma once
 
-#include "attention-kernel-block.h"
+#include "lanes-exp2.h"
 
 #include <cmath>
 

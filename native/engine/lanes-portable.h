@@ -1,7 +1,10 @@
-// Plain C++: 4 lanes, which compilers turn into the registers that every x86-64 and ARM64 has. The including file is compiled for them; see attention-kernel-tiles.h and row-kernels-loops.h for what they are used for.
+// Plain C++: 4 lanes, which compilers turn into the registers that every x86-64 and ARM64 has.
+//
+// A register of floats and what the kernels written over `lanes` do with it (attention-kernel-tiles.h, row-kernels-loops.h). The
+// functions are compiled for these instructions only: GME_TARGET stands before those that use them, GME_LANES before small ones.
 #pragma once
 
-#include "attention-kernel-block.h"
+#include "lanes-exp2.h"
 
 #include <cmath>
 #include <cstring>

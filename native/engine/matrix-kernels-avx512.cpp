@@ -318,7 +318,7 @@ GME_AVX512 void tile_bytes(const tile_rows & from, int64_t n_in, uint8_t * value
 // ---- dot products along the file's rows ----
 
 template <typename number, int n_rows, int n_tokens>
-GME_AVX512 void dot_block(const void * const * rows, const float * tokens, int64_t token_stride, int64_t n_in, float * sums) {
+GME_AVX512 void dot_block(const void * const * rows, int64_t ahead, const float * tokens, int64_t token_stride, int64_t n_in, float * sums) {
     __m512 acc[n_rows][n_tokens];
 #pragma GCC unroll 4
     for (int r = 0; r < n_rows; r++) {
@@ -333,6 +333,7 @@ GME_AVX512 void dot_block(const void * const * rows, const float * tokens, int64
         for (int r = 0; r < n_rows; r++) {
             const char * at = static_cast<const char *>(rows[r]) + k * number::bytes;
             _mm_prefetch(at + 512, _MM_HINT_T0);
+            _mm_prefetch(at + ahead, _MM_HINT_T1);
             w[r] = _mm512_castsi512_ps(number::load(at));
         }
 #pragma GCC unroll 6
@@ -354,24 +355,26 @@ GME_AVX512 void dot_block(const void * const * rows, const float * tokens, int64
 }
 
 template <typename number, int n_rows>
-void dot_tokens(const void * const * rows, const float * tokens, int64_t token_stride, int64_t n_in, int n_tokens, float * sums) {
-    using block_function = void (*)(const void * const *, const float *, int64_t, int64_t, float *);
+void dot_tokens(const void * const * rows, int64_t ahead, const float * tokens, int64_t token_stride, int64_t n_in, int n_tokens, float * sums) {
+    using block_function = void (*)(const void * const *, int64_t, const float *, int64_t, int64_t, float *);
     static constexpr block_function by_count[] = { dot_block<number, n_rows, 1>, dot_block<number, n_rows, 2>, dot_block<number, n_rows, 3>,
                                                    dot_block<number, n_rows, 4>, dot_block<number, n_rows, 5>, dot_block<number, n_rows, 6> };
     for (int first = 0; first < n_tokens; first += 6) {
         const int n = n_tokens - first < 6 ? n_tokens - first : 6;
-        by_count[n - 1](rows, tokens + first * token_stride, token_stride, n_in, sums + first * panel_rows);
+        by_count[n - 1](rows, ahead, tokens + first * token_stride, token_stride, n_in, sums + first * panel_rows);
     }
 }
 
 template <typename number>
 void dot(const void * const * rows, int n_rows, const float * tokens, int64_t token_stride, int64_t n_in, int n_tokens, float * sums) {
-    int r = 0;
+    // The next four rows are on their way to the second cache while these are multiplied.
+    const int64_t ahead = n_rows > 4 ? static_cast<const char *>(rows[4]) - static_cast<const char *>(rows[0]) : 0;
+    int           r     = 0;
     for (; r + 4 <= n_rows; r += 4) {
-        dot_tokens<number, 4>(rows + r, tokens, token_stride, n_in, n_tokens, sums + r);
+        dot_tokens<number, 4>(rows + r, ahead, tokens, token_stride, n_in, n_tokens, sums + r);
     }
     for (; r < n_rows; r++) {
-        dot_tokens<number, 1>(rows + r, tokens, token_stride, n_in, n_tokens, sums + r);
+        dot_tokens<number, 1>(rows + r, ahead, tokens, token_stride, n_in, n_tokens, sums + r);
     }
 }
 

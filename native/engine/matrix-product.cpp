@@ -1,3 +1,13 @@
+// matrix-product: weights as they lie in the file times tokens.
+//
+//   tokens [n_in, n] -> normed, in tiles of 12 side by side
+//   task = (32 rows of a weight, up to 768 tokens):
+//     768 columns of the rows -> panel -> times each tile -> sums [tokens, 32]; the next 768 columns …
+//     sums -> bias, activation, residual -> out
+//   few tokens: dot products along the rows instead of panels and tiles
+//
+// A task's working memory (panel, sums) stays in the second cache.
+
 #include "matrix-product.h"
 
 #include <algorithm>
@@ -80,6 +90,35 @@ struct weight_rows {
     }
 };
 
+// What comes after a stretch of a panel, fetched a little at a time while the panel is multiplied: making the next one then waits less.
+class upcoming_rows {
+  public:
+    upcoming_rows(const product_weight & weight, int64_t first, int64_t column, int64_t n_columns, int64_t n_steps) : rows_(weight, first, column) {
+        const auto type = static_cast<ggml_type>(weight.type);
+        n_lines_        = first < weight.n_out ? static_cast<int64_t>(ggml_row_size(type, n_columns)) / line + 1 : 0;  // of each row
+        per_step_       = count_parts(n_lines_ * panel_rows, std::max<int64_t>(1, n_steps));
+    }
+    void fetch_some() {
+        for (int64_t end = std::min(next_ + per_step_, n_lines_ * panel_rows); next_ < end; next_++) {
+            fetch(static_cast<const char *>(rows_.at[next_ / n_lines_]) + next_ % n_lines_ * line);
+        }
+    }
+
+  private:
+    static constexpr int64_t line = 64;
+
+    static void fetch(const char * at) {
+#if defined(__GNUC__)
+        __builtin_prefetch(at, 0, 2);
+#else
+        (void) at;
+#endif
+    }
+
+    weight_rows rows_;
+    int64_t     n_lines_ = 0, per_step_ = 0, next_ = 0;
+};
+
 void make_f32_panel(const matrix_kernels & kernels, const product_weight & weight, const weight_rows & rows, int64_t n_in, const product_scratch & scratch) {
     if (const make_panel make = panel_maker(kernels, weight.type)) {
         make(rows.at, n_in, scratch.panel);
@@ -140,7 +179,11 @@ void sum_tiles(const product_memory & memory, const panel_task & task, const pro
         } else {
             make_f32_panel(kernels, weight, rows, n_columns, scratch);
         }
+        const bool    is_last = column + n_columns >= n_in;
+        upcoming_rows upcoming(weight, is_last ? task.row + panel_rows : task.row, is_last ? 0 : column + n_columns,
+                               std::min(panel_columns, is_last ? n_in : n_in - column - n_columns), count_parts(task.n, tile_tokens));
         for (int64_t at = 0; at < task.n; at += tile_tokens) {
+            upcoming.fetch_some();
             const int64_t tile = (task.first + at) / tile_tokens;
             const int     n    = static_cast<int>(std::min(tile_tokens, task.n - at));
             if (is_bytes) {

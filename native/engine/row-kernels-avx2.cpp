@@ -1,4 +1,6 @@
-// The row kernels in AVX2.
+// row-kernels-avx2: norms, rotary positions and activations in AVX2.
+//
+//   rows -> row-kernels-loops.h over these lanes -> rows
 #include "lanes-avx2.h"
 #include "row-kernels.h"
 

@@ -1,4 +1,6 @@
-// The row kernels in AVX-512.
+// row-kernels-avx512: norms, rotary positions and activations in AVX-512.
+//
+//   rows -> row-kernels-loops.h over these lanes -> rows
 #include "lanes-avx512.h"
 #include "row-kernels.h"
 

@@ -1,4 +1,6 @@
-// The row kernels in plain C++.
+// row-kernels-portable: norms, rotary positions and activations in plain C++.
+//
+//   rows -> row-kernels-loops.h over these lanes -> rows
 #include "lanes-portable.h"
 #include "row-kernels-loops.h"
 
