@@ -46,4 +46,21 @@ cpu_features detect_cpu() {
 
 #endif
 
+cpu_features limit_cpu(cpu_features found, cpu_level most) {
+    if (most < found.level) {
+        found.level       = most;
+        found.avx512_vnni = false;
+    }
+    found.avx_vnni = found.avx_vnni && most >= cpu_level::avx2;
+    return found;
+}
+
+const char * cpu_level_name(const cpu_features & cpu) {
+    switch (cpu.level) {
+        case cpu_level::avx512: return cpu.avx512_vnni ? "avx512-vnni" : "avx512";
+        case cpu_level::avx2: return "avx2";
+        default: return "portable";
+    }
+}
+
 }  // namespace gme

@@ -14,4 +14,9 @@ struct cpu_features {
 
 cpu_features detect_cpu();
 
+// No more than `most` of what was found.
+cpu_features limit_cpu(cpu_features found, cpu_level most);
+
+const char * cpu_level_name(const cpu_features & cpu);  // "avx512-vnni", "avx512", "avx2", "portable"
+
 }  // namespace gme

@@ -105,7 +105,11 @@ gme_model::gme_model(const std::string & path, const gme_load_params & params) :
     check_abort(params);
     load_tokenizer();
     check_abort(params);
-    cpu = std::make_unique<gme::backend>(params.n_threads);
+    const gme::cpu_level most = params.cpu_limit == GME_CPU_PORTABLE ? gme::cpu_level::portable
+                                : params.cpu_limit == GME_CPU_AVX2   ? gme::cpu_level::avx2
+                                                                     : gme::cpu_level::avx512;
+    features = gme::limit_cpu(gme::detect_cpu(), most);
+    cpu      = std::make_unique<gme::backend>(params.n_threads, features);
     decoder_file.file().check_unchanged();
     if (mmproj_file) {
         mmproj_file->file().check_unchanged();
@@ -275,7 +279,7 @@ std::string gme_model::describe(const gme_load_params & params) const {
         json.add("visionType", most_common_type(*tower)).add("visionLayers", vision_config->n_layer).add("visionWidth", vision_config->n_embd)
             .add("visionHeads", vision_config->n_head);
     }
-    json.add("device", "cpu").add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
+    json.add("device", "cpu").add("kernels", gme::cpu_level_name(features)).add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
         .add("positions", mrope ? "mrope" : "sequential").add("loaderResize", image_limits.loader_resize)
         .add("minImageTokens", image_limits.tokens_min).add("maxImageTokens", image_limits.tokens_max).add("maxTokens", tokens_max)
         .add("defaultInstruction", defaults.instruction).add("fingerprint", gme::model_fingerprint(decoder_file, tower))

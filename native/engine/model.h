@@ -33,6 +33,7 @@ struct gme_model {
     gme::decoder_weights               decoder;
     gme::vision_weights                vision;
     std::unique_ptr<gme::tokenizer>    tokens;
+    gme::cpu_features                  features;      // what our kernels use of the processor
     std::unique_ptr<gme::backend>      cpu;
     gme::opening_cache                 openings;      // of the instructions used last
     std::string                        info;          // JSON

@@ -1,6 +1,6 @@
 // gme-tool: the engine without Node. Embeds one input and prints the vector, or the taps of every stage.
 //
-//   gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--repeat N] [--taps]
+//   gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--repeat N] [--taps]
 //
 // Pictures come as binary PPM (P6, 8 bit), because decoding belongs to JavaScript. With --taps one line per stage: name,
 // shape, and the L2 norm of its numbers.
@@ -26,8 +26,15 @@ struct arguments {
 };
 
 [[noreturn]] void usage() {
-    std::fprintf(stderr, "usage: gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--repeat N] [--taps]\n");
+    std::fprintf(stderr, "usage: gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--repeat N] [--taps]\n");
     std::exit(2);
+}
+
+gme_cpu_limit cpu_limit(const std::string & name) {
+    if (name != "portable" && name != "avx2" && name != "avx512") {
+        usage();
+    }
+    return name == "portable" ? GME_CPU_PORTABLE : name == "avx2" ? GME_CPU_AVX2 : GME_CPU_AVX512;
 }
 
 arguments read_arguments(int argc, char ** argv) {
@@ -41,6 +48,7 @@ arguments read_arguments(int argc, char ** argv) {
         else if (name == "--instruction") args.instruction = value();
         else if (name == "--threads") args.load.n_threads = std::atoi(value().c_str());
         else if (name == "--repeat") args.repeat = std::atoi(value().c_str());
+        else if (name == "--cpu") args.load.cpu_limit = cpu_limit(value());
         else if (name == "--mrope") args.load.positions = GME_POSITIONS_MROPE;
         else if (name == "--single-resize") args.load.loader_resize = GME_TOGGLE_OFF;
         else if (name == "--taps") args.taps = true;
