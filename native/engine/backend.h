@@ -47,6 +47,7 @@ class backend {
     const product_kernels & kernels() const { return kernels_; }
     // Working memory of one thread: at least `bytes`, aligned to 64. To be asked for before a graph runs.
     void                    reserve_scratch(size_t bytes);  // GME_OUT_OF_MEMORY
+    size_t                  scratch_bytes() const { return scratch_bytes_ * static_cast<size_t>(n_threads_); }  // of all threads
     char *                  scratch(int thread) const { return scratch_.get() + static_cast<size_t>(thread) * scratch_bytes_; }
     // Collects the time of every graph's stages until it is replaced; nullptr: graphs run whole and nothing is measured.
     void            set_profile(stage_profile * profile);

@@ -28,6 +28,14 @@ void opening_cache::keep(std::shared_ptr<const opening_state> state) {
     }
 }
 
+size_t opening_cache::bytes() const {
+    size_t n = 0;
+    for (const auto & state : states_) {
+        n += state->keys_values.size() * sizeof(float);
+    }
+    return n;
+}
+
 namespace {
 
 class pass_planner {

@@ -35,6 +35,7 @@ class opening_cache {
   public:
     std::shared_ptr<const opening_state> find(const int32_t * ids, size_t n);
     void                                 keep(std::shared_ptr<const opening_state> state);
+    size_t                               bytes() const;  // of the keys and values
 
     static constexpr size_t tokens_max = 512;  // a longer opening is computed each time
 

@@ -157,6 +157,19 @@ int32_t gme_model_dimensions(const gme_model * model) {
     return model->decoder_config.n_embd;
 }
 
+gme_memory gme_model_memory(const gme_model * model) {
+    gme_memory memory = {};
+    for (const auto * weights : { model->decoder_tensors.get(), model->mmproj_tensors.get() }) {
+        if (weights != nullptr) {
+            memory.mapped += static_cast<int64_t>(weights->mapped_bytes());
+            memory.owned += static_cast<int64_t>(weights->owned_bytes());
+        }
+    }
+    memory.compute = static_cast<int64_t>(model->cpu->compute_bytes() + model->cpu->scratch_bytes());
+    memory.kept    = static_cast<int64_t>(model->openings.bytes());
+    return memory;
+}
+
 gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error) {
     *json = nullptr;
     return guarded(error, [&] {

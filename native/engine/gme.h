@@ -50,6 +50,9 @@ typedef enum gme_positions {
 
 typedef enum gme_toggle { GME_TOGGLE_FROM_FILE = 0, GME_TOGGLE_ON = 1, GME_TOGGLE_OFF = 2 } gme_toggle;
 
+// The most that our own kernels may use of the processor; never more than it has. For measurements and tests.
+typedef enum gme_cpu_limit { GME_CPU_ANY = 0, GME_CPU_PORTABLE = 1, GME_CPU_AVX2 = 2, GME_CPU_AVX512 = 3 } gme_cpu_limit;
+
 typedef struct gme_load_params {
     const char *       mmproj;            // path of the vision tower's file; NULL: the model's own tower, else mmproj-*.gguf beside it
     int32_t            n_threads;         // 1…512
@@ -59,6 +62,7 @@ typedef struct gme_load_params {
     int32_t            image_tokens_min;  // 0: the file's, else 256
     int32_t            image_tokens_max;  // 0: the file's, else 1280
     int32_t            tokens_max;        // 0: the file's context length
+    gme_cpu_limit      cpu_limit;
     gme_abort_callback abort;             // may be NULL
     void *             abort_data;
     void (*progress)(float fraction, void * user_data);  // 0…1, on the calling thread; may be NULL
@@ -73,6 +77,16 @@ void       gme_model_free(gme_model * model);
 // JSON text, owned by the model: dimensions, sizes, types, limits, defaults in force, fingerprint, memory.
 const char * gme_model_info(const gme_model * model);
 int32_t      gme_model_dimensions(const gme_model * model);
+
+// Bytes that a model takes between calls. During a call hidden states, keys and values come on top.
+typedef struct gme_memory {
+    int64_t mapped;   // weights mapped from files: the system loads their pages and may drop them
+    int64_t owned;    // weights in memory of our own
+    int64_t compute;  // the graphs' memory as the last call left it, and the threads' working memory
+    int64_t kept;     // keys and values of the last few instructions' openings
+} gme_memory;
+
+gme_memory gme_model_memory(const gme_model * model);
 
 // JSON text of a file's keys, tensors and sizes without loading it as a model. Free with gme_string_free.
 gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error);
