@@ -223,13 +223,26 @@ std::vector<int32_t> find_twins(const gme_item * items, const std::vector<planne
         twins[index]       = order[i];
         for (size_t j = i; j-- > 0 && planned[static_cast<size_t>(order[j])].text.ids == ids;) {
             const auto other = static_cast<size_t>(order[j]);
-            if (twins[other] == order[j] && (planned[index].text.n_image == 0 || same_picture(items[index].image, items[other].image))) {
+            if (planned[index].text.n_image == 0) {
+                twins[index] = twins[other];
+                break;
+            }
+            if (twins[other] == order[j] && same_picture(items[index].image, items[other].image)) {
                 twins[index] = order[j];
                 break;
             }
         }
     }
     return twins;
+}
+
+void copy_to_twins(const std::vector<int32_t> & twins, size_t n_embd, float * embeddings) {
+    for (size_t i = 0; i < twins.size(); i++) {
+        const auto twin = static_cast<size_t>(twins[i]);
+        if (twin != i) {
+            std::copy(embeddings + twin * n_embd, embeddings + (twin + 1) * n_embd, embeddings + i * n_embd);
+        }
+    }
 }
 
 // Rows that an item adds to a pass behind `before`, whose tokens it shares as far as they agree.
@@ -300,12 +313,9 @@ void embed_items(gme_model & model, const gme_item * items, int32_t n_items, con
         pass.push_back(index);
     }
     flush();
-    const size_t n_embd = static_cast<size_t>(model.decoder_config.n_embd);
-    for (size_t i = 0; i < twins.size(); i++) {
-        const auto twin = static_cast<size_t>(twins[i]);
-        if (twin != i) {
-            std::copy(embeddings + twin * n_embd, embeddings + (twin + 1) * n_embd, embeddings + i * n_embd);
-        }
+    copy_to_twins(twins, static_cast<size_t>(model.decoder_config.n_embd), embeddings);
+    if (params.progress != nullptr && n_done < n_items) {
+        params.progress(n_items, params.progress_data);
     }
 }
 
