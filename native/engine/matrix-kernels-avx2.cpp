@@ -1,23 +1,20 @@
 // matrix-kernels-avx2: 6 tokens × 16 rows in 12 registers, twice over for a panel's 32 rows and a tile's 12 tokens.
 //
 //   f32:    per column two registers of weights, 6 broadcasts, 12 fused multiply-adds
-//   panels: 8×8 transposes; f16 through F16C, quantised blocks become f32 and keep their tokens exact
+//   panels: 8×8 transposes; f16 through F16C, quantised blocks become f32
 //   dot:    few tokens, along the file's own rows
+//
+// Products of whole numbers are in matrix-kernels-avx2-blocks.cpp.
 
-#include "matrix-kernels.h"
+#include "matrix-kernels-avx2.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-
-#include <immintrin.h>
-
-#include <cstring>
-
-#define GME_AVX2 __attribute__((target("avx2,fma,f16c")))
-#define GME_AVX2_INLINE GME_AVX2 inline __attribute__((always_inline))
 
 namespace gme {
 
 namespace {
+
+using namespace avx2;
 
 // ---- products ----
 
@@ -65,32 +62,6 @@ void multiply_f32(const float * panel, const float * tile, int64_t n_in, int n_t
 
 // ---- panels ----
 
-// 8 rows of 8 numbers -> 8 columns of 8 numbers
-GME_AVX2_INLINE void transpose_8(__m256 r[8]) {
-    __m256 t[8];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        t[2 * i]     = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {  // r[4i + j]: columns j and 4 + j of rows 4i … 4i+3
-        r[4 * i]     = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        t[j]     = _mm256_permute2f128_ps(r[j], r[4 + j], 0x20);
-        t[4 + j] = _mm256_permute2f128_ps(r[j], r[4 + j], 0x31);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        r[i] = t[i];
-    }
-}
-
 struct from_f32 {
     static constexpr int64_t bytes = 4;
     GME_AVX2_INLINE static __m256 load(const char * at) { return _mm256_loadu_ps(reinterpret_cast<const float *>(at)); }
@@ -126,28 +97,6 @@ template <typename number> GME_AVX2 void panel_from(const void * const * rows, i
     }
 }
 
-struct from_q8_0 {
-    static constexpr int64_t block_bytes = 34;  // f16 scale, 32 signed bytes
-    GME_AVX2_INLINE static __m128i load(const char * block, int quarter) {
-        return _mm_loadl_epi64(reinterpret_cast<const __m128i *>(block + 2 + 8 * quarter));
-    }
-};
-
-struct from_q4_0 {
-    static constexpr int64_t block_bytes = 18;  // f16 scale, 16 bytes: low halves are numbers 0…15, high halves 16…31, 8 added
-    GME_AVX2_INLINE static __m128i load(const char * block, int quarter) {
-        const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(block + 2 + 8 * (quarter % 2)));
-        const __m128i half = _mm_and_si128(quarter < 2 ? both : _mm_srli_epi16(both, 4), _mm_set1_epi8(15));
-        return _mm_sub_epi8(half, _mm_set1_epi8(8));
-    }
-};
-
-GME_AVX2_INLINE float scale_of(const char * block) {
-    uint16_t bits;
-    std::memcpy(&bits, block, 2);
-    return _cvtsh_ss(bits);
-}
-
 template <typename number> GME_AVX2 void panel_from_blocks(const void * const * rows, int64_t n_in, float * panel) {
     for (int first = 0; first < panel_rows; first += 8) {
         for (int64_t k = 0; k < n_in; k += byte_block) {
@@ -162,7 +111,7 @@ template <typename number> GME_AVX2 void panel_from_blocks(const void * const * 
                 __m256 r[8];
 #pragma GCC unroll 8
                 for (int i = 0; i < 8; i++) {
-                    r[i] = _mm256_mul_ps(scales[i], _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(number::load(blocks[i], quarter))));
+                    r[i] = _mm256_mul_ps(scales[i], _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(number::quarter(blocks[i], quarter))));
                 }
                 transpose_8(r);
 #pragma GCC unroll 8
@@ -175,15 +124,6 @@ template <typename number> GME_AVX2 void panel_from_blocks(const void * const * 
 }
 
 // ---- tiles ----
-
-GME_AVX2_INLINE __m256 load_token(const tile_rows & from, int t, int64_t k) {
-    const __m256 x = _mm256_loadu_ps(from.rows[t] + k);
-    if (from.weight == nullptr) {
-        return x;
-    }
-    const __m256 y = _mm256_mul_ps(_mm256_fmadd_ps(x, _mm256_set1_ps(from.factors[t]), _mm256_set1_ps(from.shifts[t])), _mm256_loadu_ps(from.weight + k));
-    return from.bias == nullptr ? y : _mm256_add_ps(y, _mm256_loadu_ps(from.bias + k));
-}
 
 GME_AVX2 void tile_f32(const tile_rows & from, int64_t n_in, float * tile) {
     for (int64_t k = 0; k < n_in; k += 8) {
@@ -212,7 +152,7 @@ GME_AVX2_INLINE float sum_of(__m256 x) {
 }
 
 template <typename number, int n_rows, int n_tokens>
-GME_AVX2 void dot_block(const void * const * rows, const float * tokens, int64_t token_stride, int64_t n_in, float * sums) {
+GME_AVX2 void dot_block(const void * const * rows, int64_t ahead, const float * tokens, int64_t token_stride, int64_t n_in, float * sums) {
     __m256 acc[n_rows][n_tokens];
 #pragma GCC unroll 3
     for (int r = 0; r < n_rows; r++) {
@@ -227,6 +167,7 @@ GME_AVX2 void dot_block(const void * const * rows, const float * tokens, int64_t
         for (int r = 0; r < n_rows; r++) {
             const char * at = static_cast<const char *>(rows[r]) + k * number::bytes;
             _mm_prefetch(at + 512, _MM_HINT_T0);
+            _mm_prefetch(at + ahead, _MM_HINT_T1);
             w[r] = number::load(at);
         }
 #pragma GCC unroll 4
@@ -248,29 +189,33 @@ GME_AVX2 void dot_block(const void * const * rows, const float * tokens, int64_t
 }
 
 template <typename number, int n_rows>
-void dot_tokens(const void * const * rows, const float * tokens, int64_t token_stride, int64_t n_in, int n_tokens, float * sums) {
-    using block_function = void (*)(const void * const *, const float *, int64_t, int64_t, float *);
+void dot_tokens(const void * const * rows, int64_t ahead, const float * tokens, int64_t token_stride, int64_t n_in, int n_tokens, float * sums) {
+    using block_function = void (*)(const void * const *, int64_t, const float *, int64_t, int64_t, float *);
     static constexpr block_function by_count[] = { dot_block<number, n_rows, 1>, dot_block<number, n_rows, 2>, dot_block<number, n_rows, 3>,
                                                    dot_block<number, n_rows, 4> };
     for (int first = 0; first < n_tokens; first += 4) {
         const int n = n_tokens - first < 4 ? n_tokens - first : 4;
-        by_count[n - 1](rows, tokens + first * token_stride, token_stride, n_in, sums + first * panel_rows);
+        by_count[n - 1](rows, ahead, tokens + first * token_stride, token_stride, n_in, sums + first * panel_rows);
     }
 }
 
 template <typename number>
 void dot(const void * const * rows, int n_rows, const float * tokens, int64_t token_stride, int64_t n_in, int n_tokens, float * sums) {
-    int r = 0;
+    // The next three rows are on their way to the second cache while these are multiplied.
+    const int64_t ahead = n_rows > 3 ? static_cast<const char *>(rows[3]) - static_cast<const char *>(rows[0]) : 0;
+    int           r     = 0;
     for (; r + 3 <= n_rows; r += 3) {
-        dot_tokens<number, 3>(rows + r, tokens, token_stride, n_in, n_tokens, sums + r);
+        dot_tokens<number, 3>(rows + r, ahead, tokens, token_stride, n_in, n_tokens, sums + r);
     }
     for (; r < n_rows; r++) {
-        dot_tokens<number, 1>(rows + r, tokens, token_stride, n_in, n_tokens, sums + r);
+        dot_tokens<number, 1>(rows + r, ahead, tokens, token_stride, n_in, n_tokens, sums + r);
     }
 }
 
 constexpr matrix_kernels make_kernels() {
     matrix_kernels k  = {};
+    k.bytes           = &avx2_bytes;
+    k.words           = &avx2_words;
     k.tile_f32        = tile_f32;
     k.multiply_f32    = multiply_f32;
     k.panel_from_f32  = panel_from<from_f32>;
@@ -278,6 +223,7 @@ constexpr matrix_kernels make_kernels() {
     k.panel_from_bf16 = panel_from<from_bf16>;
     k.panel_from_q8_0 = panel_from_blocks<from_q8_0>;
     k.panel_from_q4_0 = panel_from_blocks<from_q4_0>;
+    k.row_tokens      = 24;
     k.dot_f16         = dot<from_f16>;
     k.dot_bf16        = dot<from_bf16>;
     k.dot_f32         = dot<from_f32>;

@@ -3,6 +3,9 @@
 //   f32:    per column two registers of weights, 12 broadcasts, 24 fused multiply-adds
 //   bytes:  per four columns 24 vpdpbusd; per 32 columns the sums are scaled and added in f32. Two rounds of 6 tokens.
 //   panels: 16×16 transposes of 32-bit words; f16 and bf16 pass through f32 first, quantised bytes go as words of four
+//
+// Blocks of bytes: tokens are unsigned, 128 added, values [8, 12, 4], scales [12]; panels hold signed weights [8, 32, 4], scales [32]
+// and offsets [32], -128 times the sum of the block's weights.
 
 #include "matrix-kernels.h"
 
@@ -52,7 +55,12 @@ template <int n_tokens> GME_AVX512 void multiply_f32_tile(const float * panel, c
     }
 }
 
-template <int n_tokens> GME_AVX512 void multiply_bytes_tile(const byte_panel & panel, const byte_tile & tile, int64_t n_in, float * sums) {
+constexpr int64_t weight_bytes = byte_block * panel_rows;  // of a block, then its scales and its offsets
+constexpr int64_t scale_bytes  = panel_rows * static_cast<int64_t>(sizeof(float));
+constexpr int64_t block_stride = weight_bytes + 2 * scale_bytes;
+constexpr int64_t value_bytes  = byte_block * tile_tokens;  // of a block of tokens, then its scales
+
+template <int n_tokens> GME_AVX512 void multiply_bytes_tile(const char * panel, const char * tile, int64_t first, int64_t n_in, float * sums) {
     __m512 acc[n_tokens][2];
 #pragma GCC unroll 6
     for (int t = 0; t < n_tokens; t++) {
@@ -60,15 +68,15 @@ template <int n_tokens> GME_AVX512 void multiply_bytes_tile(const byte_panel & p
         acc[t][1] = _mm512_load_ps(sums + t * panel_rows + 16);
     }
     for (int64_t block = 0; block < n_in / byte_block; block++) {
-        const int32_t * offsets = panel.offsets + block * panel_rows;
-        __m512i         whole[n_tokens][2];
+        const char * weights = panel + block * block_stride;
+        const char * values  = tile + block * byte_tile_block + first * 4;
+        const auto * scales  = reinterpret_cast<const float *>(tile + block * byte_tile_block + value_bytes) + first;
+        __m512i      whole[n_tokens][2];
 #pragma GCC unroll 6
         for (int t = 0; t < n_tokens; t++) {
-            whole[t][0] = _mm512_load_si512(offsets);
-            whole[t][1] = _mm512_load_si512(offsets + 16);
+            whole[t][0] = _mm512_load_si512(weights + weight_bytes + scale_bytes);
+            whole[t][1] = _mm512_load_si512(weights + weight_bytes + scale_bytes + 64);
         }
-        const int8_t *  weights = panel.weights + block * byte_block * panel_rows;
-        const uint8_t * values  = tile.values + block * byte_block * tile_tokens;
 #pragma GCC unroll 8
         for (int k = 0; k < byte_block / 4; k++) {
             const __m512i w0 = _mm512_load_si512(weights + k * 4 * panel_rows);
@@ -82,11 +90,11 @@ template <int n_tokens> GME_AVX512 void multiply_bytes_tile(const byte_panel & p
                 whole[t][1]     = _mm512_dpbusd_epi32(whole[t][1], x, w1);
             }
         }
-        const __m512 d0 = _mm512_load_ps(panel.scales + block * panel_rows);
-        const __m512 d1 = _mm512_load_ps(panel.scales + block * panel_rows + 16);
+        const __m512 d0 = _mm512_load_ps(weights + weight_bytes);
+        const __m512 d1 = _mm512_load_ps(weights + weight_bytes + 64);
 #pragma GCC unroll 6
         for (int t = 0; t < n_tokens; t++) {
-            const __m512 d = _mm512_set1_ps(tile.scales[block * tile_tokens + t]);
+            const __m512 d = _mm512_set1_ps(scales[t]);
             acc[t][0]      = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[t][0]), _mm512_mul_ps(d, d0), acc[t][0]);
             acc[t][1]      = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[t][1]), _mm512_mul_ps(d, d1), acc[t][1]);
         }
@@ -106,15 +114,14 @@ void multiply_f32(const float * panel, const float * tile, int64_t n_in, int n_t
     by_count[n_tokens - 1](panel, tile, n_in, sums);
 }
 
-void multiply_bytes(const byte_panel & panel, const byte_tile & tile, int64_t n_in, int n_tokens, float * sums) {
-    using tile_function = void (*)(const byte_panel &, const byte_tile &, int64_t, float *);
+void multiply_bytes(const char * panel, const char * tile, int64_t n_in, int n_tokens, float * sums) {
+    using tile_function = void (*)(const char *, const char *, int64_t, int64_t, float *);
     static constexpr tile_function by_count[] = { multiply_bytes_tile<1>, multiply_bytes_tile<2>, multiply_bytes_tile<3>,
                                                   multiply_bytes_tile<4>, multiply_bytes_tile<5>, multiply_bytes_tile<6> };
     constexpr int half = 6;
     for (int first = 0; first < n_tokens; first += half) {
-        const byte_tile part = { tile.values + first * 4, tile.scales + first };
-        const int       n    = n_tokens - first < half ? n_tokens - first : half;
-        by_count[n - 1](panel, part, n_in, sums + first * panel_rows);
+        const int n = n_tokens - first < half ? n_tokens - first : half;
+        by_count[n - 1](panel, tile, first, n_in, sums + first * panel_rows);
     }
 }
 
@@ -233,7 +240,7 @@ template <typename number> GME_AVX512 void panel_from_blocks(const void * const 
 }
 
 // Two blocks of 32 bytes of each of 16 rows are 16×16 words: one transpose. An odd last block goes beside zeros.
-template <typename number> GME_AVX512 void bytes_from_blocks(const void * const * rows, int64_t n_in, const byte_panel & panel) {
+template <typename number> GME_AVX512 void bytes_from_blocks(const void * const * rows, int64_t n_in, char * panel) {
     const __m512i ones     = _mm512_set1_epi8(1);
     const int64_t n_blocks = n_in / byte_block;
     for (int half = 0; half < 2; half++) {
@@ -250,15 +257,15 @@ template <typename number> GME_AVX512 void bytes_from_blocks(const void * const 
             }
             transpose_16(r);
             for (int b = 0; b < n_here; b++) {
+                char *  to  = panel + (at + b) * block_stride + half * 64;
                 __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 8
                 for (int i = 0; i < 8; i++) {
                     sum = _mm512_dpbusd_epi32(sum, ones, r[b * 8 + i]);
-                    _mm512_store_si512(panel.weights + (at + b) * byte_block * panel_rows + i * 4 * panel_rows + half * 64, r[b * 8 + i]);
+                    _mm512_store_si512(to + i * 4 * panel_rows, r[b * 8 + i]);
                 }
-                const int64_t to = (at + b) * panel_rows + half * 16;
-                _mm512_store_si512(panel.offsets + to, _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), sum), 7));
-                _mm512_store_ps(panel.scales + to, _mm512_load_ps(scales[b]));
+                _mm512_store_ps(to + weight_bytes, _mm512_load_ps(scales[b]));
+                _mm512_store_si512(to + weight_bytes + scale_bytes, _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), sum), 7));
             }
         }
     }
@@ -293,8 +300,10 @@ GME_AVX512 void tile_f32(const tile_rows & from, int64_t n_in, float * tile) {
 
 // A block of 32 numbers becomes bytes around 128 and the scale that brings them back. A block that holds a NaN or an infinity gets a
 // scale that is not a number, so that the product shows it.
-GME_AVX512 void tile_bytes(const tile_rows & from, int64_t n_in, uint8_t * values, float * scales) {
+GME_AVX512 void tile_bytes(const tile_rows & from, int64_t n_in, char * tile) {
     for (int64_t block = 0; block < n_in / byte_block; block++) {
+        char * values = tile + block * byte_tile_block;
+        auto * scales = reinterpret_cast<float *>(values + value_bytes);
         for (int t = 0; t < tile_tokens; t++) {
             const __m512 x0      = load_token(from, t, block * byte_block);
             const __m512 x1      = load_token(from, t, block * byte_block + 16);
@@ -306,11 +315,10 @@ GME_AVX512 void tile_bytes(const tile_rows & from, int64_t n_in, uint8_t * value
             const __m512i q1     = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse)), _mm512_set1_epi32(128));
             alignas(32) int32_t words[8];
             _mm256_store_si256(reinterpret_cast<__m256i *>(words), _mm256_set_m128i(_mm512_cvtepi32_epi8(q1), _mm512_cvtepi32_epi8(q0)));
-            uint8_t * to = values + (block * byte_block / 4 * tile_tokens + t) * 4;
             for (int i = 0; i < 8; i++) {
-                std::memcpy(to + i * tile_tokens * 4, words + i, 4);
+                std::memcpy(values + (i * tile_tokens + t) * 4, words + i, 4);
             }
-            scales[block * tile_tokens + t] = finite ? most / 127.0f : __builtin_nanf("");
+            scales[t] = finite ? most / 127.0f : __builtin_nanf("");
         }
     }
 }
@@ -378,19 +386,19 @@ void dot(const void * const * rows, int n_rows, const float * tokens, int64_t to
     }
 }
 
+constexpr block_kernels vnni_bytes = { tile_bytes, multiply_bytes, bytes_from_blocks<from_q8_0>, bytes_from_blocks<from_q4_0> };
+
 constexpr matrix_kernels kernels(bool has_vnni) {
     matrix_kernels k  = {};
+    k.bytes           = has_vnni ? &vnni_bytes : nullptr;
     k.tile_f32        = tile_f32;
-    k.tile_bytes      = has_vnni ? tile_bytes : nullptr;
     k.multiply_f32    = multiply_f32;
-    k.multiply_bytes  = has_vnni ? multiply_bytes : nullptr;
     k.panel_from_f32  = panel_from<from_f32>;
     k.panel_from_f16  = panel_from<from_f16>;
     k.panel_from_bf16 = panel_from<from_bf16>;
     k.panel_from_q8_0 = panel_from_blocks<from_q8_0>;
     k.panel_from_q4_0 = panel_from_blocks<from_q4_0>;
-    k.bytes_from_q8_0 = has_vnni ? bytes_from_blocks<from_q8_0> : nullptr;
-    k.bytes_from_q4_0 = has_vnni ? bytes_from_blocks<from_q4_0> : nullptr;
+    k.row_tokens      = 64;
     k.dot_f16         = dot<from_f16>;
     k.dot_bf16        = dot<from_bf16>;
     k.dot_f32         = dot<from_f32>;

@@ -21,15 +21,14 @@ namespace gme {
 namespace {
 
 constexpr int64_t panel_columns = 768;  // a panel of f32 stays in the second cache beside the sums
-constexpr int64_t chunk_tokens  = 768;  // tokens that one made panel is used for
-constexpr int64_t row_tokens    = 24;   // up to here products along the file's rows are faster than panels
+constexpr int64_t chunk_tokens  = 768;  // most tokens that one made panel is used for
 
 int64_t count_parts(int64_t n, int64_t size) {
     return (n + size - 1) / size;
 }
 
-using make_panel = void (*)(const void * const * rows, int64_t n_in, float * panel);
-using make_bytes = void (*)(const void * const * rows, int64_t n_in, const byte_panel & panel);
+using make_panel  = void (*)(const void * const * rows, int64_t n_in, float * panel);
+using make_blocks = void (*)(const void * const * rows, int64_t n_in, char * panel);
 
 make_panel panel_maker(const matrix_kernels & kernels, int32_t type) {
     switch (type) {
@@ -42,24 +41,46 @@ make_panel panel_maker(const matrix_kernels & kernels, int32_t type) {
     }
 }
 
-make_bytes bytes_maker(const matrix_kernels & kernels, int32_t type) {
-    return type == GGML_TYPE_Q8_0 ? kernels.bytes_from_q8_0 : type == GGML_TYPE_Q4_0 ? kernels.bytes_from_q4_0 : nullptr;
+make_blocks blocks_maker(const block_kernels * blocks, int32_t type) {
+    return blocks == nullptr ? nullptr : type == GGML_TYPE_Q8_0 ? blocks->panel_from_q8_0 : type == GGML_TYPE_Q4_0 ? blocks->panel_from_q4_0 : nullptr;
+}
+
+bool is_blocks(token_form form) {
+    return form == token_form::byte_tiles || form == token_form::word_tiles;
+}
+
+const block_kernels * find_blocks(const matrix_kernels & kernels, token_form form) {
+    return form == token_form::byte_tiles ? kernels.bytes : kernels.words;
+}
+
+int64_t tile_block_bytes(token_form form) {
+    return form == token_form::byte_tiles ? byte_tile_block : word_tile_block;
 }
 
 bool is_float(int32_t type) {
     return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
 }
 
-// Fewest tokens from which on dequantised panels beat ggml's product of quantised rows, where there is no product of bytes.
+// Fewest tokens for which panels beat ggml's product of quantised rows (test/engine/bench-matrix-product.cpp).
 int64_t panel_tokens_min(int32_t type) {
-    return type == GGML_TYPE_Q8_0 || type == GGML_TYPE_Q4_0 ? 48 : 128;
+    return type == GGML_TYPE_Q8_0 || type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q4_K ? 48 : 128;
+}
+constexpr int64_t byte_tokens_min = 4;
+constexpr int64_t word_tokens_min = 8;
+
+// Tokens in f32 tiles that are used again and again for the panels should stay in the last cache.
+int64_t tokens_per_chunk(token_form form, int64_t n_in) {
+    constexpr int64_t f32_tiles_max = 8 << 20;  // bytes
+    if (form != token_form::tiles) {
+        return chunk_tokens;
+    }
+    return std::clamp<int64_t>(f32_tiles_max / (4 * n_in) / tile_tokens * tile_tokens, 252, chunk_tokens);
 }
 
 struct product_scratch {
-    float *    panel;      // [panel_columns, 32]; the byte panel lies in the same place
-    float *    rows;       // [32, panel_columns], for types that ggml converts
-    float *    sums[2];    // [chunk_tokens, 32]; the second for the gate's partner
-    byte_panel bytes;
+    float * panel;    // [panel_columns, 32]; a panel of blocks lies in the same place
+    float * rows;     // [32, panel_columns], for types that ggml converts
+    float * sums[2];  // [chunk_tokens, 32]; the second for the gate's partner
 
     explicit product_scratch(char * at) {
         const auto take = [&at](int64_t n) {
@@ -67,13 +88,11 @@ struct product_scratch {
             at += n * static_cast<int64_t>(sizeof(float));
             return taken;
         };
-        panel         = take(panel_columns * panel_rows);
-        rows          = take(panel_columns * panel_rows);
-        sums[0]       = take(chunk_tokens * panel_rows);
-        sums[1]       = take(chunk_tokens * panel_rows);
-        bytes.weights = reinterpret_cast<int8_t *>(panel);
-        bytes.scales  = panel + panel_columns * panel_rows / 4;
-        bytes.offsets = reinterpret_cast<int32_t *>(bytes.scales + panel_columns / byte_block * panel_rows);
+        static_assert(panel_block <= byte_block * panel_rows * static_cast<int64_t>(sizeof(float)), "blocks take no more than f32 does");
+        panel   = take(panel_columns * panel_rows);
+        rows    = take(panel_columns * panel_rows);
+        sums[0] = take(chunk_tokens * panel_rows);
+        sums[1] = take(chunk_tokens * panel_rows);
     }
 };
 
@@ -166,16 +185,14 @@ void sum_tiles(const product_memory & memory, const panel_task & task, const pro
     const matrix_product & product  = memory.product;
     const product_weight & weight   = task.weight;
     const int64_t          n_in     = weight.n_in;
-    const int64_t          n_tiles  = count_parts(product.n_tokens, tile_tokens);
-    const bool             is_bytes = product.form == token_form::byte_tiles;
-    const auto *           values   = static_cast<const uint8_t *>(memory.tokens);
-    const auto *           scales   = reinterpret_cast<const float *>(values + n_tiles * n_in * tile_tokens);
+    const block_kernels *  blocks   = is_blocks(product.form) ? find_blocks(kernels, product.form) : nullptr;
+    auto *                 integers = reinterpret_cast<char *>(scratch.panel);
     start_sums(task, sums);
     for (int64_t column = 0; column < n_in; column += panel_columns) {
         const int64_t     n_columns = std::min(panel_columns, n_in - column);
         const weight_rows rows(weight, task.row, column);
-        if (is_bytes) {
-            bytes_maker(kernels, weight.type)(rows.at, n_columns, scratch.bytes);
+        if (blocks != nullptr) {
+            blocks_maker(blocks, weight.type)(rows.at, n_columns, integers);
         } else {
             make_f32_panel(kernels, weight, rows, n_columns, scratch);
         }
@@ -186,9 +203,9 @@ void sum_tiles(const product_memory & memory, const panel_task & task, const pro
             upcoming.fetch_some();
             const int64_t tile = (task.first + at) / tile_tokens;
             const int     n    = static_cast<int>(std::min(tile_tokens, task.n - at));
-            if (is_bytes) {
-                const byte_tile from = { values + (tile * n_in + column) * tile_tokens, scales + (tile * n_in + column) / byte_block * tile_tokens };
-                kernels.multiply_bytes(scratch.bytes, from, n_columns, n, sums + at * panel_rows);
+            if (blocks != nullptr) {
+                const auto * from = static_cast<const char *>(memory.tokens) + (tile * n_in + column) / byte_block * tile_block_bytes(product.form);
+                blocks->multiply(integers, from, n_columns, n, sums + at * panel_rows);
             } else {
                 const float * from = static_cast<const float *>(memory.tokens) + (tile * n_in + column) * tile_tokens;
                 kernels.multiply_f32(scratch.panel, from, n_columns, n, sums + at * panel_rows);
@@ -268,24 +285,28 @@ std::optional<token_form> choose_token_form(const product_kernels & kernels, con
     if (kernels.matrix == nullptr) {
         return std::nullopt;
     }
-    bool    all_bytes = true, all_floats = true;
+    bool    all_bytes = true, all_words = true, all_floats = true;
     int64_t n_min     = 0;
     for (const auto & weight : weights) {
         const bool whole = weight.n_in % (is_float(weight.type) ? 16 : byte_block) == 0 && panel_columns % ggml_blck_size(static_cast<ggml_type>(weight.type)) == 0;
         if (!whole || (!is_float(weight.type) && ggml_get_type_traits(static_cast<ggml_type>(weight.type))->to_float == nullptr)) {
             return std::nullopt;
         }
-        all_bytes  = all_bytes && kernels.matrix->multiply_bytes != nullptr && bytes_maker(*kernels.matrix, weight.type) != nullptr;
+        all_bytes  = all_bytes && blocks_maker(kernels.matrix->bytes, weight.type) != nullptr;
+        all_words  = all_words && blocks_maker(kernels.matrix->words, weight.type) != nullptr;
         all_floats = all_floats && is_float(weight.type);
         n_min      = is_float(weight.type) ? n_min : std::max(n_min, panel_tokens_min(weight.type));
     }
-    if (all_bytes) {
-        return token_form::byte_tiles;
+    if (all_bytes || all_words) {
+        n_min = all_bytes ? byte_tokens_min : word_tokens_min;
     }
     if (n_tokens < n_min) {
         return std::nullopt;
     }
-    return all_floats && n_tokens <= row_tokens ? token_form::rows : token_form::tiles;
+    if (all_bytes || all_words) {
+        return all_bytes ? token_form::byte_tiles : token_form::word_tiles;
+    }
+    return all_floats && n_tokens <= kernels.matrix->row_tokens ? token_form::rows : token_form::tiles;
 }
 
 size_t token_form_bytes(token_form form, int64_t n_in, int64_t n_tokens) {
@@ -293,7 +314,7 @@ size_t token_form_bytes(token_form form, int64_t n_in, int64_t n_tokens) {
     switch (form) {
         case token_form::rows: return static_cast<size_t>(n_in * n_tokens) * sizeof(float);
         case token_form::tiles: return n_tiled * sizeof(float);
-        default: return n_tiled + n_tiled / byte_block * sizeof(float);
+        default: return n_tiled / static_cast<size_t>(tile_tokens * byte_block) * static_cast<size_t>(tile_block_bytes(form));
     }
 }
 
@@ -311,7 +332,6 @@ static void measure_row(const row_kernels & kernels, const token_layout & layout
 
 static void lay_out_tile(const product_kernels & kernels, const token_layout & layout, int64_t tile) {
     tile_rows     from    = { {}, {}, {}, layout.norm == row_norm::none ? nullptr : layout.weight, layout.bias };
-    const int64_t n_tiles = count_parts(layout.n_tokens, tile_tokens);
     for (int64_t t = 0; t < tile_tokens; t++) {
         const int64_t token = std::min(tile * tile_tokens + t, layout.n_tokens - 1);
         from.rows[t]        = layout.from + token * layout.from_stride;
@@ -323,9 +343,8 @@ static void lay_out_tile(const product_kernels & kernels, const token_layout & l
         kernels.matrix->tile_f32(from, layout.n_in, static_cast<float *>(layout.to) + tile * layout.n_in * tile_tokens);
         return;
     }
-    auto * values = static_cast<uint8_t *>(layout.to);
-    auto * scales = reinterpret_cast<float *>(values + n_tiles * layout.n_in * tile_tokens);
-    kernels.matrix->tile_bytes(from, layout.n_in, values + tile * layout.n_in * tile_tokens, scales + tile * layout.n_in / byte_block * tile_tokens);
+    auto * to = static_cast<char *>(layout.to) + tile * layout.n_in / byte_block * tile_block_bytes(layout.form);
+    find_blocks(*kernels.matrix, layout.form)->tile(from, layout.n_in, to);
 }
 
 void lay_out_tokens(const product_kernels & kernels, const token_layout & layout, std::atomic<int64_t> & next) {
@@ -357,9 +376,10 @@ void run_product(const product_kernels & kernels, const matrix_product & product
     for (size_t i = 0; i < n_weights; i++) {
         n_panels += count_parts(product.weights[i].n_out, panel_rows);
     }
-    const int64_t n_tasks = n_panels * count_parts(product.n_tokens, chunk_tokens);
+    const int64_t n_chunk = tokens_per_chunk(product.form, product.weights[0].n_in);
+    const int64_t n_tasks = n_panels * count_parts(product.n_tokens, n_chunk);
     for (int64_t task = next++; task < n_tasks; task = next++) {
-        const int64_t first  = task / n_panels * chunk_tokens;  // all panels of a chunk first: its tokens stay in the last cache
+        const int64_t first  = task / n_panels * n_chunk;  // all panels of a chunk first: its tokens stay in the last cache
         int64_t       panel  = task % n_panels;
         int64_t       column = 0;
         size_t        i      = 0;
@@ -367,7 +387,7 @@ void run_product(const product_kernels & kernels, const matrix_product & product
             panel -= n;
             column += product.weights[i].n_out;
         }
-        const panel_task part = { product.weights[i], panel * panel_rows, first, std::min(chunk_tokens, product.n_tokens - first) };
+        const panel_task part = { product.weights[i], panel * panel_rows, first, std::min(n_chunk, product.n_tokens - first) };
         run_task(memory, part, is_gate ? &product.weights[1] : nullptr, column + part.row, scratch);
     }
 }

@@ -6,8 +6,9 @@
 // out:  [n_out, n_tokens] f32
 //
 // Weights are read once per 768 tokens and nothing of them is kept, so that a model takes no memory beside its mapped file. Few tokens
-// go along the file's rows instead, where reading the weights is what takes the time. With bytes (q8_0, q4_0 and a processor with VNNI)
-// tokens are rounded to 8 bits per 32 numbers, as in ggml; everything else multiplies exact f32 tokens.
+// go along the file's rows instead, where reading the weights is what takes the time. q8_0 and q4_0 are multiplied as whole numbers:
+// tokens are rounded per 32 numbers to 8 bits, as in ggml (both types with VNNI, q4_0 with AVX2), or to 16 bits (q8_0 with AVX2).
+// Everything else multiplies exact f32 tokens.
 #pragma once
 
 #include <atomic>
@@ -37,7 +38,7 @@ struct product_weight {
     const float * bias    = nullptr;  // [n_out] or NULL
 };
 
-enum class token_form { rows, tiles, byte_tiles };
+enum class token_form { rows, tiles, byte_tiles, word_tiles };
 
 // How tokens are best laid out for these weights, which share them; nothing: ggml's own product is better or the only one.
 std::optional<token_form> choose_token_form(const product_kernels & kernels, const std::vector<product_weight> & weights, int64_t n_tokens);

@@ -201,6 +201,55 @@ double largest_error(const gme::product_kernels & kernels, ggml_type type, int64
     return largest / std::sqrt(square);
 }
 
+// The largest weights times the largest tokens of either sign, which sums of few bits would not hold; and tokens that are not finite.
+void check_extremes(const std::string & name, const gme::product_kernels & kernels, ggml_type type, gme::token_form form) {
+    constexpr int64_t  n_in = 64, n_tokens = 5, n_out = 33;
+    generator          random;
+    std::vector<test_weight> weights;
+    weights.emplace_back(random, type, n_in, n_out);
+    std::fill(weights[0].bias.begin(), weights[0].bias.end(), 0.0f);
+    const size_t block_bytes = ggml_type_size(type);
+    for (size_t at = 0; at < weights[0].bytes.size(); at += block_bytes) {
+        const uint16_t one = 0x3c00;
+        std::memcpy(weights[0].bytes.data() + at, &one, 2);
+        const bool is_odd = at / block_bytes / (n_in / 32) % 2 == 1;  // rows of -128 or 127, of -8 or 7
+        std::memset(weights[0].bytes.data() + at + 2, type == GGML_TYPE_Q8_0 ? (is_odd ? 0x7f : 0x80) : (is_odd ? 0xff : 0x00), block_bytes - 2);
+    }
+    std::vector<float> tokens(static_cast<size_t>((n_in + 3) * n_tokens), 1.0f);
+    const auto         token = [&](int64_t t) { return tokens.data() + t * (n_in + 3); };
+    std::fill(token(1), token(2), -1.0f);
+    std::fill(token(2), token(3), 1e-38f);
+    token(3)[40] = NAN;
+    token(4)[1]  = -INFINITY;
+    const std::vector<float> norm(static_cast<size_t>(n_in), 1.0f);
+    const auto               out = run_ours(kernels, weights, tokens, norm, norm, { form, gme::row_norm::none, gme::product_end::store, n_tokens, 1 }, n_out);
+    bool                     is_exact = true, is_seen = true;
+    for (int64_t row = 0; row < n_out; row++) {
+        const float weight = static_cast<float>(type == GGML_TYPE_Q8_0 ? (row % 2 ? 127 : -128) : (row % 2 ? 7 : -8));
+        const auto  found  = [&](int64_t t) { return out[static_cast<size_t>(t * n_out + row)]; };
+        is_exact           = is_exact && std::fabs(found(0) - weight * n_in) < 1e-2f && std::fabs(found(1) + weight * n_in) < 1e-2f && std::fabs(found(2)) < 1e-30f;
+        is_seen            = is_seen && !std::isfinite(found(3)) && !std::isfinite(found(4));
+    }
+    check(is_exact, name + ": the largest numbers of either sign");
+    check(is_seen, name + ": tokens that are not finite");
+}
+
+// Products of whole numbers: within what rounding the tokens may cost, and a token that is not finite is seen in its own sums only.
+void check_blocks(const std::string & name, const gme::product_kernels & kernels, const gme::block_kernels * blocks, gme::token_form form, double limit) {
+    for (const ggml_type type : { GGML_TYPE_Q8_0, GGML_TYPE_Q4_0 }) {
+        if (blocks == nullptr || (type == GGML_TYPE_Q8_0 ? blocks->panel_from_q8_0 : blocks->panel_from_q4_0) == nullptr) {
+            continue;
+        }
+        const std::string what = name + (form == gme::token_form::byte_tiles ? ": tiles of bytes, " : ": tiles of words, ") + ggml_type_name(type);
+        double            worst = 0;
+        for (const int64_t n_tokens : { 1, 5, 6, 7, 12, 31, 781 }) {
+            worst = std::max(worst, largest_error(kernels, type, 864, { 70 }, { form, gme::row_norm::rms, gme::product_end::store, n_tokens, 2 }));
+        }
+        check(worst < limit, what + ", within the tokens' bits: " + std::to_string(worst));
+        check_extremes(what, kernels, type, form);
+    }
+}
+
 void check_level(const std::string & name, const gme::cpu_features & cpu) {
     using gme::product_end;
     using gme::row_norm;
@@ -229,16 +278,8 @@ void check_level(const std::string & name, const gme::cpu_features & cpu) {
         const double rows  = largest_error(kernels, GGML_TYPE_F16, 160, n_outs, { token_form::rows, row_norm::rms, end, 9, 1 });
         check(tiles < 5e-6 && rows < 5e-6, name + ": end " + std::to_string(static_cast<int>(end)) + ", " + std::to_string(std::max(tiles, rows) * 1e6) + "e-6");
     }
-    if (kernels.matrix->multiply_bytes == nullptr) {
-        return;
-    }
-    for (const ggml_type type : { GGML_TYPE_Q8_0, GGML_TYPE_Q4_0 }) {
-        double worst = 0;
-        for (const int64_t n_tokens : { 1, 5, 6, 7, 12, 31, 781 }) {
-            worst = std::max(worst, largest_error(kernels, type, 864, { 70 }, { token_form::byte_tiles, row_norm::rms, product_end::store, n_tokens, 2 }));
-        }
-        check(worst < 3e-2, name + ": tiles of bytes, " + ggml_type_name(type) + ", within the tokens' 8 bits: " + std::to_string(worst));
-    }
+    check_blocks(name, kernels, kernels.matrix->bytes, token_form::byte_tiles, 3e-2);
+    check_blocks(name, kernels, kernels.matrix->words, token_form::word_tiles, 2e-4);
 }
 
 }  // namespace
