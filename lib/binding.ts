@@ -122,6 +122,18 @@ export interface NativeLowRank {
   b: Uint8Array;
 }
 
+/** Bytes between calls: during a call hidden states, keys and values come on top. */
+export interface NativeMemory {
+  /** Weights mapped from files: the system loads their pages as they are read and may drop them. */
+  mappedBytes: number;
+  /** Weights in memory of our own. */
+  ownedBytes: number;
+  /** The graphs' memory as the last call left it, and the threads' working memory. */
+  computeBytes: number;
+  /** What is kept of the last few instructions, so that it need not be computed again. */
+  keptBytes: number;
+}
+
 /** Jobs run one at a time, in the order of the calls, on the model's own thread. */
 export interface NativeModel {
   /** JSON text of sizes, types, limits and the defaults in force. */
@@ -133,6 +145,8 @@ export interface NativeModel {
   stages(item: NativeItem, params: NativeEmbedParams): NativeJob<NativeStage[]>;
   countTokens(items: NativeItemSize[], parseSpecial: boolean): NativeJob<NativeTokenCount[]>;
   tokenize(texts: string[], parseSpecial: boolean): NativeJob<Int32Array[]>;
+  /** At once, also while a job runs: as it was after the last one; zeros after close(). */
+  memory(): NativeMemory;
   /** Idempotent; jobs called before it still run, then the model is freed. */
   close(): Promise<void>;
 }

@@ -32,6 +32,8 @@ export interface DecodeAheadSettings<
   pixelBudget?: number;
   /** A chunk takes no further item once it has so many pixels. */
   chunkPixels?: number;
+  /** A picture counts in its chunk as so many pixels at least: small ones are enlarged. */
+  leastPixels?: number;
   signal?: AbortSignal;
 }
 
@@ -45,6 +47,8 @@ const defaultPixelBudget = 48e6;
 /** Such photographs go one by one: the engine begins with the first, and no call copies more than it needs at once. */
 const defaultChunkPixels = 12e6;
 const decodesAtOnce = 2;
+/** Items with pictures that may wait: each may hold megabytes, be it encoded or pixels. */
+const picturesAhead = 16;
 /** Even in a hurry a chunk waits for the items that the source has at hand. */
 const hurriedMs = 1;
 
@@ -83,7 +87,7 @@ export class DecodeAhead<Input extends AheadInput = CheckedInput, Picture extend
       while (!full() && this.entries[0]?.state === "ready") {
         const { ready } = this.entries.shift() as Entry<Input, Picture>;
         chunk.push(ready);
-        pixels += pixelsOf(ready);
+        if (ready.image !== undefined) pixels += Math.max(this.settings.leastPixels ?? 0, pixelsOf(ready));
         this.changed();
       }
       if (chunk.length > 0) begun = Math.min(begun, Date.now());
@@ -134,10 +138,9 @@ export class DecodeAhead<Input extends AheadInput = CheckedInput, Picture extend
   };
 
   private async pump(): Promise<void> {
-    const window = this.settings.batchSize * 2;
     try {
       for (let index = 0; !this.ended; index++) {
-        while (this.entries.length >= window && !this.ended) await this.change(Infinity);
+        while (this.isFarAhead() && !this.ended) await this.change(Infinity);
         if (this.ended) break;
         this.pulling = true;
         const next = await this.source.next();
@@ -153,6 +156,11 @@ export class DecodeAhead<Input extends AheadInput = CheckedInput, Picture extend
     }
     this.ended = true;
     this.changed();
+  }
+
+  private isFarAhead(): boolean {
+    const pictures = this.entries.filter(({ ready }) => ready.input?.image !== undefined);
+    return this.entries.length >= this.settings.batchSize * 2 || pictures.length >= picturesAhead;
   }
 
   private entryOf(value: unknown, index: number): Entry<Input, Picture> {

@@ -25,6 +25,14 @@ export type EmbedResult =
 
 /** A stream's begun chunk waits this long for more items, so that a slow source still gets its answers at once. */
 const streamPatienceMs = 50;
+/**
+ * A chunk takes no further item once it has so many pixels: a large picture goes alone, three of 640×480 go together. Each of them keeps a
+ * large model busy for seconds, so that a chunk of 64 would leave a stream without a result for minutes, and pictures hardly gain from
+ * sharing a pass, as texts do.
+ */
+const chunkPixels = 0.9e6;
+/** What a small picture is enlarged to: 256 tokens of 28×28, if the model's file says nothing else. */
+const leastPixels = 256 * 28 * 28;
 
 export function nativeParams(options: ReadEmbedOptions): NativeEmbedParams {
   return { overflow: options.overflow, parseSpecial: options.specialTokens === "parse", batchTokens: 0 };
@@ -115,7 +123,8 @@ function openAhead(
 ): DecodeAhead {
   const decode = async (input: CheckedInput, signal: AbortSignal) =>
     input.image === undefined ? undefined : decodeImage(input.image, access.decode, signal);
-  return new DecodeAhead(source, { read, decode, batchSize: options.batchSize, patienceMs, signal: options.signal });
+  const { batchSize, signal } = options;
+  return new DecodeAhead(source, { read, decode, batchSize, patienceMs, chunkPixels, leastPixels, signal });
 }
 
 function iteratorOf(source: unknown): AsyncIterator<unknown> | Iterator<unknown> {

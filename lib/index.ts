@@ -22,7 +22,7 @@ export type { GmeInput, ImageSource, RawImage } from "./input";
 export { type FileReport, type ImagePlan, inspectFile, inspectImage, planImage } from "./inspect";
 export { type HashOptions, hashTensors } from "./model-hash";
 export { type EmbedProfile, GmeModel, load, type Stage, type StageTime, type TokenCount } from "./model";
-export type { ModelInfo } from "./model-info";
+export type { ModelInfo, ModelMemory } from "./model-info";
 export {
   type EmbedOptions,
   type EmbedProgress,

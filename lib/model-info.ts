@@ -1,3 +1,4 @@
+import type { NativeMemory, NativeModel } from "./binding";
 import { maxImageBytes, maxImageSide, maxTextLength } from "./input";
 import {
   embedOptions,
@@ -7,6 +8,9 @@ import {
   type Positions,
   type SpecialTokens,
 } from "./options";
+
+/** Between calls. During a call hidden states, keys and values come on top. */
+export type ModelMemory = Readonly<NativeMemory>;
 
 /** What a model says about itself. Sizes in bytes unless their name says otherwise. Further keys of the engine pass through. */
 export interface ModelInfo {
@@ -25,8 +29,8 @@ export interface ModelInfo {
   readonly vision: boolean;
   readonly device: string;
   readonly threads: number;
-  /** Weights mapped from the file and weights in memory of our own. */
-  readonly memory: { readonly mappedBytes: number; readonly ownedBytes: number };
+  /** Bytes that the model takes now, read anew at each look; zeros once it is closed. */
+  readonly memory: ModelMemory;
   /** Of the weights that decide the vectors: vectors of different fingerprints must not be compared. */
   readonly fingerprint: string;
   readonly limits: {
@@ -58,15 +62,15 @@ interface NativeInfo {
 }
 
 /** The engine's report, its limits and defaults beside the library's own. */
-export function modelInfo(nativeInfo: string, options: ReadLoadOptions, file: string): ModelInfo {
-  const native = JSON.parse(nativeInfo) as NativeInfo;
-  const { mappedBytes, ownedBytes, maxTokens, contextLength, defaultInstruction, ...rest } = native;
+export function modelInfo(native: NativeModel, options: ReadLoadOptions, file: string): ModelInfo {
+  const report = JSON.parse(native.info) as NativeInfo;
+  const { maxTokens, contextLength, defaultInstruction, ...rest } = report;
   const { positions, loaderResize, minImageTokens, maxImageTokens, ...plain } = rest;
   const { orientation, maxImagePixels } = options;
   return deepFreeze({
     ...plain,
     file,
-    memory: { mappedBytes, ownedBytes },
+    memory: memoryOf(native),
     limits: { maxTokens, contextLength, maxImagePixels, maxImageSide, maxImageBytes, maxTextLength },
     defaults: {
       instruction: defaultInstruction,
@@ -76,6 +80,23 @@ export function modelInfo(nativeInfo: string, options: ReadLoadOptions, file: st
       ),
     },
   }) as unknown as ModelInfo;
+}
+
+function memoryOf(native: NativeModel): ModelMemory {
+  return {
+    get mappedBytes() {
+      return native.memory().mappedBytes;
+    },
+    get ownedBytes() {
+      return native.memory().ownedBytes;
+    },
+    get computeBytes() {
+      return native.memory().computeBytes;
+    },
+    get keptBytes() {
+      return native.memory().keptBytes;
+    },
+  };
 }
 
 function deepFreeze<T>(value: T): T {

@@ -67,7 +67,7 @@ export class GmeModel implements AsyncDisposable {
 
   constructor(key: symbol, native: NativeModel, options: ReadLoadOptions, file: string) {
     if (key !== constructorKey) throw new GmeError("GME_INPUT_INVALID", "a GmeModel is made by load(model, options)");
-    this.info = modelInfo(native.info, options, file);
+    this.info = modelInfo(native, options, file);
     this.dimensions = this.info.dimensions;
     const { orientation, maxImagePixels } = options;
     this.access = {

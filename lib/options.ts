@@ -80,7 +80,7 @@ export interface EmbedOptions {
   /** Cut to this length and renormalise; other than the model's own only with `allowTruncation`. */
   dimensions?: number;
   allowTruncation?: boolean;
-  /** Items that the engine takes at a time. Default 8. */
+  /** Items that the engine takes at a time, fewer where they are pictures. Default 64. */
   batchSize?: number;
   onProgress?: (progress: EmbedProgress) => void;
 }
@@ -200,7 +200,7 @@ export const embedOptions: readonly OptionSpec[] = [
     help: "cut the vector to this length (needs allowTruncation: GME is not a Matryoshka model)",
   },
   { name: "allowTruncation", kind: "boolean", default: false, help: "allow dimensions other than the model's own" },
-  { name: "batchSize", kind: "integer", min: 1, max: 1024, default: 8, help: "items that the engine takes at a time" },
+  { name: "batchSize", kind: "integer", min: 1, max: 1024, default: 64, help: "items that the engine takes at a time" },
   { name: "onProgress", kind: "function", help: "called with { done, total, failed }" },
   { name: "signal", kind: "signal", help: "stops the call" },
 ];

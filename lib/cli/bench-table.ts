@@ -44,8 +44,8 @@ function workLines(works: readonly BenchWorkReport[]): string[] {
   const head = ["work", "items", "tokens", "min", "median", "max ms", "items/s", "tokens/s", "of limit"];
   const rows = works.map(({ name, items, tokens, milliseconds, itemsPerSecond, tokensPerSecond, limit }) => [
     ...[name, String(items), String(tokens)],
-    ...[milliseconds.min, milliseconds.median, milliseconds.max].map((ms) => ms.toFixed(1)),
-    ...[itemsPerSecond.toFixed(2), tokensPerSecond.toFixed(1), percent(limit.share)],
+    ...[milliseconds.min, milliseconds.median, milliseconds.max, itemsPerSecond, tokensPerSecond].map(figure),
+    percent(limit.share),
   ]);
   return table([head, ...rows]);
 }
@@ -68,9 +68,12 @@ function stageLines({ name, profile }: BenchWorkReport): string[] {
     gflops: gflop > 0 ? gflops : null,
     share: gflop > 0 ? share : null,
   };
+  // As many decimals for all as show the parts of the whole.
+  const [timeDecimals, workDecimals] = [milliseconds < 10 ? 2 : 1, gflop < 1 ? 4 : 2];
   const rows = [...stages, other, all].map((stage) => [
-    ...[stage.name, String(stage.runs), stage.milliseconds.toFixed(1), percent(stage.milliseconds / milliseconds)],
-    ...(stage.gflop > 0 ? [stage.gflop.toFixed(2), (stage.gflops ?? 0).toFixed(1)] : ["", ""]),
+    ...[stage.name, String(stage.runs), stage.milliseconds.toFixed(timeDecimals)],
+    percent(stage.milliseconds / milliseconds),
+    ...(stage.gflop > 0 ? [stage.gflop.toFixed(workDecimals), (stage.gflops ?? 0).toFixed(1)] : ["", ""]),
     stage.share === null ? "" : percent(stage.share),
   ]);
   return [...table([[name, "runs", "ms", "of time", "GFLOP", "GFLOP/s", "of roofline"], ...rows]), ""];
@@ -78,10 +81,12 @@ function stageLines({ name, profile }: BenchWorkReport): string[] {
 
 function memoryLines({ memory, model }: BenchReport): string[] {
   const { peakBytes, weightsBytes, beyondWeightsBytes, peakOwnBytes, baselineBytes } = memory;
-  const own = peakOwnBytes === null ? "" : `, not mapped from files ${megabytes(peakOwnBytes)}`;
+  const own = peakOwnBytes === null ? "" : `; not mapped from files ${megabytes(peakOwnBytes)}`;
+  const parts = `decoder's layers ${megabytes(model.decoderBytes)}, tower ${megabytes(model.visionBytes)}`;
   return [
-    `memory: peak ${megabytes(peakBytes)} of the whole process, ${megabytes(baselineBytes)} before loading${own}`,
-    `weights: ${megabytes(weightsBytes)} (decoder ${megabytes(model.decoderBytes)}, tower ${megabytes(model.visionBytes)}); peak beyond them ${megabytes(beyondWeightsBytes)}`,
+    `memory: peak ${megabytes(peakBytes)} of the whole process, ${megabytes(baselineBytes)} before loading`,
+    `weights: ${megabytes(weightsBytes)} (${parts})`,
+    `peak beyond the weights: ${megabytes(beyondWeightsBytes)}${own}`,
   ];
 }
 
@@ -103,6 +108,11 @@ function spread({ min, median, max }: Spread): string {
 
 function cell(value: number, digits: number): string {
   return value.toFixed(digits).padStart(10);
+}
+
+/** Three significant digits at least. */
+function figure(value: number): string {
+  return value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
 }
 
 function percent(share: number): string {

@@ -1,7 +1,5 @@
 #include "engine-thread.h"
 
-#include "gme.h"
-
 #include <algorithm>
 #include <utility>
 
@@ -199,6 +197,17 @@ void EngineThread::post_progress(Job & job) noexcept {
     }
 }
 
+gme_memory EngineThread::memory() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return memory_;
+}
+
+void EngineThread::publish_memory() noexcept {
+    const gme_memory now = model ? gme_model_memory(model) : gme_memory{};
+    std::lock_guard<std::mutex> lock(mutex_);
+    memory_ = now;
+}
+
 void EngineThread::loop() noexcept {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
@@ -210,6 +219,7 @@ void EngineThread::loop() noexcept {
         queue_.pop_front();
         lock.unlock();
         running_->execute(*this);
+        publish_memory();  // before JS hears of the end
         notices_->post({running_, nullptr, false});
         lock.lock();
         running_.reset();
@@ -220,6 +230,7 @@ void EngineThread::loop() noexcept {
     if (model) {
         gme_model_free(model);
         model = nullptr;
+        publish_memory();
     }
     if (last) {
         last->execute(*this);

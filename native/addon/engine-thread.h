@@ -5,6 +5,7 @@
 //   engine thread: wait -> execute -> post … -> gme_model_free -> post ended
 #pragma once
 
+#include "gme.h"
 #include "job.h"
 
 #include <condition_variable>
@@ -53,6 +54,7 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
     void stop() noexcept;                              // aborts the running job, drops the queued ones
     void join() noexcept;                              // JS thread; idempotent
     void withdraw(const std::shared_ptr<Job> & job);   // a queued job settles as aborted now, a running one at the next graph node
+    gme_memory memory();                               // any thread: the model's bytes after the last job, zeros once it is freed
 
     // Engine thread.
     void        post_progress(Job & job) noexcept;
@@ -63,6 +65,7 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
 
     void loop() noexcept;
     bool spawn() noexcept;
+    void publish_memory() noexcept;
 
     struct native_thread;
 
@@ -73,6 +76,7 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
     std::deque<std::shared_ptr<Job>> queue_;
     std::shared_ptr<Job>             running_;
     std::shared_ptr<Job>             last_;
+    gme_memory                       memory_{};  // read by others while the model computes
     bool                             finishing_ = false;
 };
 

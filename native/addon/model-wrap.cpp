@@ -18,6 +18,7 @@ bool ModelWrap::define(napi_env env, Environment & environment) {
         {"stages", nullptr, js_entry<js_stages>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
         {"countTokens", nullptr, js_entry<js_count_tokens>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
         {"tokenize", nullptr, js_entry<js_tokenize>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+        {"memory", nullptr, js_entry<js_memory>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
         {"close", nullptr, js_entry<js_close>, nullptr, nullptr, nullptr, napi_default_method, nullptr},
     };
     const size_t n_methods = sizeof(methods) / sizeof(methods[0]);
@@ -153,6 +154,20 @@ napi_value ModelWrap::js_tokenize(Napi::CallbackInfo & info) {
         return environment->refuse(reader.cause);
     }
     return environment->submit(std::make_shared<TokenizeJob>(std::move(texts), parse_special), self->thread_);
+}
+
+napi_value ModelWrap::js_memory(Napi::CallbackInfo & info) {
+    ModelWrap * self = unwrap(info);
+    if (!self) {
+        return nullptr;
+    }
+    const gme_memory memory = self->thread_->memory();
+    return js_object(info.Env(), {
+        {"mappedBytes", js_integer(info.Env(), memory.mapped)},
+        {"ownedBytes", js_integer(info.Env(), memory.owned)},
+        {"computeBytes", js_integer(info.Env(), memory.compute)},
+        {"keptBytes", js_integer(info.Env(), memory.kept)},
+    });
 }
 
 // Every call answers with the promise of the first: closing twice is one close.

@@ -25,6 +25,7 @@ class ModelWrap {
     static napi_value js_stages(Napi::CallbackInfo & info);
     static napi_value js_count_tokens(Napi::CallbackInfo & info);
     static napi_value js_tokenize(Napi::CallbackInfo & info);
+    static napi_value js_memory(Napi::CallbackInfo & info);
     static napi_value js_close(Napi::CallbackInfo & info);
 
     static ModelWrap * unwrap(const Napi::CallbackInfo & info);

@@ -257,14 +257,11 @@ std::string gme_model::describe(const gme_load_params & params) const {
     int64_t           bytes = static_cast<int64_t>(decoder_file.file().size());
     int64_t           n     = count_parameters(decoder_file);
     auto              loose = decoder_tensors->unused();
-    uint64_t          owned = decoder_tensors->owned_bytes(), mapped = decoder_tensors->mapped_bytes();
     if (mmproj_file) {
         bytes += static_cast<int64_t>(mmproj_file->file().size());
         n += count_parameters(*mmproj_file);
         const auto more = mmproj_tensors->unused();
         loose.insert(loose.end(), more.begin(), more.end());
-        owned += mmproj_tensors->owned_bytes();
-        mapped += mmproj_tensors->mapped_bytes();
     }
     gme::json_object json;
     json.add("name", decoder_file.find_string("general.name").value_or(fs::path(decoder_file.path()).stem().string()))
@@ -272,7 +269,6 @@ std::string gme_model::describe(const gme_load_params & params) const {
     json.add_json("visionFile", tower == nullptr ? "null" : gme::json_string(tower->path()));
     json.add("vision", vision_config.has_value()).add("visionNote", vision_note).add("type", most_common_type(decoder_file))
         .add("dimensions", decoder_config.n_embd).add("parameters", n).add("fileBytes", bytes)
-        .add("mappedBytes", static_cast<int64_t>(mapped)).add("ownedBytes", static_cast<int64_t>(owned))
         .add("layers", decoder_config.n_layer).add("heads", decoder_config.n_head).add("headsKv", decoder_config.n_head_kv)
         .add("feedForward", decoder_config.n_ff).add("vocabulary", decoder.n_vocab).add("contextLength", decoder_config.n_ctx);
     if (vision_config) {

@@ -6,7 +6,7 @@ const readLoad = (given: unknown) => readOptions(loadOptions, given);
 const readEmbed = (given: unknown) => readOptions(embedOptions, given);
 
 t.test("defaults are filled in and undefined counts as absent", async (t) => {
-  t.match(readEmbed(undefined), { isQuery: true, overflow: "error", specialTokens: "text", batchSize: 8 });
+  t.match(readEmbed(undefined), { isQuery: true, overflow: "error", specialTokens: "text", batchSize: 64 });
   t.match(readLoad({ threads: undefined, mmap: false }), {
     device: "auto",
     mmap: false,

@@ -131,6 +131,34 @@ t.test("embedMany answers a slow source at once and reads a fast one only a boun
   await answers.return();
 });
 
+t.test("pictures go to the engine a few at a time, texts together, and few pictures are read ahead", async (t) => {
+  const engine = fakeEngine();
+  const raw = (width: number, height: number): GmeInput => ({
+    image: { data: new Uint8Array(width * height * 3), width, height, channels: 3 },
+  });
+  const sizes = async (inputs: GmeInput[]) => {
+    engine.calls.length = 0;
+    await embedBatch(engine, inputs);
+    return engine.calls.map(({ length }) => length);
+  };
+  t.strictSame(await sizes(Array.from({ length: 7 }, () => raw(640, 480))), [3, 3, 1]);
+  t.strictSame(await sizes(Array.from({ length: 7 }, () => raw(28, 28))), [5, 2], "small ones are enlarged");
+  t.strictSame(await sizes([raw(1600, 1200), raw(1600, 1200), "a", "b"]), [1, 1, 2]);
+  t.strictSame(await sizes(Array.from({ length: 70 }, () => "a")), [64, 6]);
+  let pulled = 0;
+  function* pictures() {
+    for (;;) {
+      pulled++;
+      yield raw(640, 480);
+    }
+  }
+  const results = streamCall(engine, pictures(), read());
+  await results.next();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await results.return();
+  t.ok(pulled <= 3 + 3 + 16 + 1, `${pulled} pictures pulled for one result`);
+});
+
 t.test("embedMany ends with the source's own error after the items before it", async (t) => {
   const engine = fakeEngine();
   function* failing() {

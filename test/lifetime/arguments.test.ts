@@ -119,6 +119,7 @@ t.test("a native method refuses a `this` that is not a model", async (t) => {
   t.throws(() => close.call(Object.create(model)));
   const Class = model.constructor as new () => NativeModel;
   t.throws(() => new Class().embed([], embedParams), { code: "GME_INPUT_INVALID", field: "this" });
+  t.throws(() => new Class().memory(), { code: "GME_INPUT_INVALID", field: "this" });
   await model.close();
 });
 

@@ -74,6 +74,7 @@ t.test("L02 every method of a closed model rejects with GME_MODEL_CLOSED", async
   t.equal(await outcomeOf(model.stages({ text: "a" }, embedParams)), "GME_MODEL_CLOSED");
   t.equal(await outcomeOf(model.tokenize(["a"], false)), "GME_MODEL_CLOSED");
   t.equal(await outcomeOf(model.countTokens([{ text: "a" }], false)), "GME_MODEL_CLOSED");
+  t.same(model.memory(), { mappedBytes: 0, ownedBytes: 0, computeBytes: 0, keptBytes: 0 }, "it takes no memory");
   t.type(JSON.parse(model.info), "object", "info stays readable");
 });
 

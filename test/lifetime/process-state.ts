@@ -22,3 +22,12 @@ export const countMappings = (file: string): number => {
     return 0;
   }
 };
+
+/** Bytes of this process that are in memory. */
+export const residentBytes = (): number => {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) * 1024;
+  } catch {
+    return 0;
+  }
+};
