@@ -133,14 +133,7 @@ GME_TARGET void quick_gelu_row(const float * x, int64_t n, float * out) {
     }
 }
 
-GME_TARGET void add_row(const float * x, int64_t n, float * out) {
-    for (int64_t i = 0; i < n; i += row_width) {
-        const int64_t part = n - i < row_width ? n - i : row_width;
-        store_part(out + i, part, lanes::add(load_part(out + i, part), load_part(x + i, part)));
-    }
-}
-
-constexpr row_kernels compiled = { sum_row, square_sum_row, normalise_row, rotate_head, silu_gate_row, quick_gelu_row, add_row };
+constexpr row_kernels compiled = { sum_row, square_sum_row, normalise_row, rotate_head, silu_gate_row, quick_gelu_row };
 
 }  // namespace
 

@@ -17,7 +17,6 @@ struct row_kernels {
     void (*rotate)(float * head, const float * cos, const float * sin, int64_t n_embd_head);
     void (*silu_gate)(const float * gate, const float * up, int64_t n, float * out);  // silu(gate) * up
     void (*quick_gelu)(const float * x, int64_t n, float * out);                      // x · sigmoid(1.702 x)
-    void (*add)(const float * x, int64_t n, float * out);                             // out += x
 };
 
 const row_kernels * find_row_kernels(cpu_level level);
