@@ -12,15 +12,11 @@ namespace gme {
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-// The compilers do not agree on which names __builtin_cpu_supports takes for these two. Both work on AVX registers, whose use the
+// The compilers do not agree on which name __builtin_cpu_supports takes for this one. It works on AVX registers, whose use the
 // builtin has already checked with the operating system when it says AVX2.
 static bool has_f16c() {
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1u << 29)) != 0;
-}
-static bool has_avx_vnni() {
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 4)) != 0;
 }
 
 cpu_features detect_cpu() {
@@ -28,8 +24,7 @@ cpu_features detect_cpu() {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) {
         return found;
     }
-    found.level    = cpu_level::avx2;
-    found.avx_vnni = has_avx_vnni();
+    found.level = cpu_level::avx2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq")) {
         found.level       = cpu_level::avx512;
@@ -51,7 +46,6 @@ cpu_features limit_cpu(cpu_features found, cpu_level most) {
         found.level       = most;
         found.avx512_vnni = false;
     }
-    found.avx_vnni = found.avx_vnni && most >= cpu_level::avx2;
     return found;
 }
 

@@ -9,7 +9,6 @@ enum class cpu_level { portable, avx2, avx512 };
 struct cpu_features {
     cpu_level level       = cpu_level::portable;
     bool      avx512_vnni = false;  // products of bytes in 512 bits; only with level avx512
-    bool      avx_vnni    = false;  // the same in 256 bits; only with level avx2 and above
 };
 
 cpu_features detect_cpu();

@@ -215,7 +215,7 @@ std::vector<kernel_set> kernel_sets() {
     std::vector<kernel_set> sets;
     const cpu_features      cpu = detect_cpu();
     if (cpu.level != cpu_level::portable) {
-        sets.push_back({ "avx2", find_product_kernels({ cpu_level::avx2, false, false }) });
+        sets.push_back({ "avx2", find_product_kernels({ cpu_level::avx2, false }) });
     }
     if (cpu.level == cpu_level::avx512) {
         sets.push_back({ "avx512", find_product_kernels(cpu) });

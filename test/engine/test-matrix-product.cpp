@@ -290,9 +290,9 @@ int main() {
         check(gme::find_product_kernels(cpu).matrix == nullptr, "this processor has ggml's product only");
         return checks::result();
     }
-    check_level("avx2", { gme::cpu_level::avx2, false, false });
+    check_level("avx2", { gme::cpu_level::avx2, false });
     if (cpu.level == gme::cpu_level::avx512) {
-        check_level("avx512", { gme::cpu_level::avx512, false, false });
+        check_level("avx512", { gme::cpu_level::avx512, false });
     }
     if (cpu.avx512_vnni) {
         check_level("avx512 with vnni", cpu);
