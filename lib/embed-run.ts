@@ -24,7 +24,7 @@ export type EmbedResult =
   | { index: number; id?: string | number; error: GmeError; embedding?: undefined };
 
 /** A stream's begun chunk waits this long for more items, so that a slow source still gets its answers at once. */
-const streamPatienceMs = 50;
+export const streamPatienceMs = 50;
 /**
  * A chunk takes no further item once it has so many pixels: a large picture goes alone, three of 640×480 go together. Each of them keeps a
  * large model busy for seconds, so that a chunk of 64 would leave a stream without a result for minutes, and pictures hardly gain from
@@ -92,9 +92,8 @@ export async function* streamCall(
   access: EngineAccess,
   source: unknown,
   options: ReadEmbedOptions,
+  read = streamReader(options, access.remote),
 ): AsyncGenerator<EmbedResult, void, undefined> {
-  const read = (value: unknown, index: number) =>
-    readInput(value as GmeInput, `inputs[${index}]`, options.overflow === "truncate", access.remote);
   const ahead = openAhead(access, iteratorOf(source), read, options, streamPatienceMs);
   const total = Array.isArray(source) ? source.length : undefined;
   let failed = 0;
@@ -114,6 +113,14 @@ export async function* streamCall(
   }
 }
 
+/** The door of a stream's items: the checked input, or throws. */
+export function streamReader(
+  options: ReadEmbedOptions,
+  remote: RemotePolicy | undefined,
+): (value: unknown, index: number) => CheckedInput {
+  return (value, index) => readInput(value as GmeInput, `inputs[${index}]`, options.overflow === "truncate", remote);
+}
+
 function openAhead(
   access: EngineAccess,
   source: AsyncIterator<unknown> | Iterator<unknown>,
@@ -127,7 +134,7 @@ function openAhead(
   return new DecodeAhead(source, { read, decode, batchSize, patienceMs, chunkPixels, leastPixels, signal });
 }
 
-function iteratorOf(source: unknown): AsyncIterator<unknown> | Iterator<unknown> {
+export function iteratorOf(source: unknown): AsyncIterator<unknown> | Iterator<unknown> {
   const iterable = source as Partial<AsyncIterable<unknown> & Iterable<unknown>> | null | undefined;
   if (typeof source === "object" && source !== null) {
     if (typeof iterable?.[Symbol.asyncIterator] === "function")

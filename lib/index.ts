@@ -21,8 +21,9 @@ export { errorCodes, GmeError, type GmeErrorCode, type GmeErrorDetails, printabl
 export type { GmeInput, ImageSource, RawImage } from "./input";
 export { type FileReport, type ImagePlan, inspectFile, inspectImage, planImage } from "./inspect";
 export { type HashOptions, hashTensors } from "./model-hash";
-export { type EmbedProfile, GmeModel, load, type Stage, type StageTime, type TokenCount } from "./model";
+export { GmeModel, load } from "./model";
 export type { ModelInfo, ModelMemory } from "./model-info";
+export type { EmbedProfile, Stage, StageTime, TokenCount } from "./model-work";
 export {
   type EmbedOptions,
   type EmbedProgress,

@@ -1,20 +1,13 @@
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { binding, type NativeLoadParams, type NativeModel, type NativeStage, type NativeStageTime } from "./binding";
-import { physicalCores, usableCpus } from "./cpus";
-import {
-  batchCall,
-  type EmbedResult,
-  type EngineAccess,
-  instructionOf,
-  nativeParams,
-  startJob,
-  streamCall,
-} from "./embed-run";
+import type { EmbedResult } from "./embed-run";
 import { abortError, badArgument, GmeError, ioError, printable } from "./errors";
-import { decodeImage, readImageSize } from "./image-decode";
 import { type CheckedInput, type GmeInput, type ImageSource, readInput, readInputs, readText } from "./input";
+import { IsolatedWork } from "./isolated/isolated-work";
+import { openLocal } from "./local-work";
+import type { ModelInfo } from "./model-info";
+import type { EmbedProfile, ModelWork, Stage, TokenCount } from "./model-work";
 import {
   type EmbedOptions,
   embedOptions,
@@ -24,38 +17,15 @@ import {
   type ReadLoadOptions,
   readOptions,
 } from "./options";
-import { type ModelInfo, modelInfo } from "./model-info";
-import { remotePolicy } from "./remote-image";
-import { profileCall } from "./bench/profile-call";
-import { CallQueue, closedError, untilAborted } from "./queue";
+import { closedError } from "./queue";
 import { findModel, readModel } from "./store/model-store";
 import { isModelName } from "./store/remote-names";
-
-/** Tokens an item takes: of its text, of its picture, and in all, the template included. */
-export interface TokenCount {
-  text: number;
-  image: number;
-  total: number;
-}
-
-/** A tapped tensor: `shape` [rows, columns] or [columns], `data` row-major. */
-export type Stage = NativeStage;
-
-/**
- * Where the time of a call went. Names are "<part>.<work>" ("vision.product", "decoder.attention", "host.patches"); `milliseconds` of
- * wall time, `flop` the multiplications and additions of the stage's products (0 where none are counted), `runs` how often it ran.
- */
-export type StageTime = Readonly<NativeStageTime>;
-
-/** What `profile` returns: the vectors, and the stages in the order of first use. They do not overlap. */
-export interface EmbedProfile {
-  readonly embeddings: Float32Array[];
-  readonly stages: readonly StageTime[];
-}
 
 export type CardOptions = EmbedOptions & { texts?: readonly string[]; images?: readonly ImageSource[] };
 
 const constructorKey = Symbol("GmeModel");
+/** Not part of the public interface. */
+export const workKey: unique symbol = Symbol("ModelWork");
 
 /** A loaded model. Made by `load`; calls may overlap freely, they run one at a time in their order. */
 export class GmeModel implements AsyncDisposable {
@@ -63,36 +33,26 @@ export class GmeModel implements AsyncDisposable {
   readonly dimensions: number;
   /** Name, type, sizes, device, memory, limits, the defaults in force, fingerprint. */
   readonly info: ModelInfo;
-  private readonly access: EngineAccess;
+  /** For the process of an isolated model, which is handed checked arguments. */
+  readonly [workKey]: ModelWork;
 
-  constructor(key: symbol, native: NativeModel, options: ReadLoadOptions, file: string) {
+  constructor(key: symbol, work: ModelWork, info: ModelInfo) {
     if (key !== constructorKey) throw new GmeError("GME_INPUT_INVALID", "a GmeModel is made by load(model, options)");
-    this.info = modelInfo(native, options, file);
-    this.dimensions = this.info.dimensions;
-    const { orientation, maxImagePixels } = options;
-    this.access = {
-      native,
-      queue: new CallQueue(),
-      decode: { orientation, maxImagePixels },
-      remote: remotePolicy(options.remoteImages),
-      dimensions: this.dimensions,
-    };
+    this.info = info;
+    this.dimensions = info.dimensions;
+    this[workKey] = work;
   }
 
   /** One input → one unit vector of `dimensions` floats, in memory of its own. */
   async embed(input: GmeInput, options?: EmbedOptions): Promise<Float32Array> {
     const read = this.readCall(options);
-    const checked = this.cut(readInput(input, "input", read.overflow === "truncate", this.access.remote), read);
-    return (await this.access.queue.add(batchCall(this.access, [checked], read)))[0];
+    return (await this[workKey].embedBatch([this.read(input, "input", read)], read))[0];
   }
 
   /** A vector per input, in order. A bad item rejects the call, naming its index (`error.item`). */
   async embedBatch(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array[]> {
     const read = this.readCall(options);
-    const checked = readInputs(inputs, read.overflow === "truncate", this.access.remote).map((input) =>
-      this.cut(input, read),
-    );
-    return this.access.queue.add(batchCall(this.access, checked, read));
+    return this[workKey].embedBatch(this.readAll(inputs, read), read);
   }
 
   /** Results in the order of the source, computed while it is read. A bad item is that item's `error`. */
@@ -100,7 +60,7 @@ export class GmeModel implements AsyncDisposable {
     source: AsyncIterable<GmeInput> | Iterable<GmeInput>,
     options?: EmbedOptions,
   ): AsyncGenerator<EmbedResult, void, undefined> {
-    yield* streamCall(this.access, source, this.readCall(options));
+    yield* this[workKey].embedMany(source, this.readCall(options));
   }
 
   /** sentence-transformers' habit: one input → one vector, an array → an array. */
@@ -145,28 +105,14 @@ export class GmeModel implements AsyncDisposable {
   /** Counts without running the model; of a picture only the header is read. */
   async countTokens(input: GmeInput, options?: EmbedOptions): Promise<TokenCount> {
     const read = this.readCall(options);
-    const checked = readInput(input, "input", read.overflow === "truncate", this.access.remote);
-    const prepare = async () =>
-      checked.image === undefined ? undefined : readImageSize(checked.image, this.access.decode, read.signal);
-    const run = async (image?: { width: number; height: number }) => {
-      const item = { text: checked.text, instruction: instructionOf(checked, read), image };
-      const job = startJob(() =>
-        this.access.native.countTokens([withoutUndefined(item)], read.specialTokens === "parse"),
-      );
-      return (await untilAborted(job, read.signal))[0];
-    };
-    return this.access.queue.add({ prepare, run, signal: read.signal });
+    const checked = readInput(input, "input", read.overflow === "truncate", this[workKey].remote);
+    return this[workKey].countTokens(checked, read);
   }
 
   /** Token ids of the bare text, without the template. */
   async tokenize(text: string, options?: EmbedOptions): Promise<Int32Array> {
     const read = this.readCall(options);
-    const checked = readText(text, "text", false);
-    const run = async () => {
-      const job = startJob(() => this.access.native.tokenize([checked], read.specialTokens === "parse"));
-      return (await untilAborted(job, read.signal))[0];
-    };
-    return this.access.queue.add({ prepare: async () => undefined, run, signal: read.signal });
+    return this[workKey].tokenize(readText(text, "text", false), read);
   }
 
   /**
@@ -175,31 +121,18 @@ export class GmeModel implements AsyncDisposable {
    */
   async profile(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<EmbedProfile> {
     const read = this.readCall(options);
-    const checked = readInputs(inputs, read.overflow === "truncate", this.access.remote).map((input) =>
-      this.cut(input, read),
-    );
-    return this.access.queue.add(profileCall(this.access, checked, read));
+    return this[workKey].profile(this.readAll(inputs, read), read);
   }
 
   /** Every stage of one item as named tensors, `pixel_values` … `embedding`; names and shapes as in docs/model.md. */
   async inspectStages(input: GmeInput, options?: EmbedOptions): Promise<Stage[]> {
     const read = this.readCall(options);
-    const checked = this.cut(readInput(input, "input", read.overflow === "truncate", this.access.remote), read);
-    const prepare = async () =>
-      checked.image === undefined ? undefined : decodeImage(checked.image, this.access.decode, read.signal);
-    const run = async (image: Awaited<ReturnType<typeof prepare>>) => {
-      const item = { text: checked.text, image, instruction: instructionOf(checked, read) };
-      return untilAborted(
-        startJob(() => this.access.native.stages(withoutUndefined(item), nativeParams(read))),
-        read.signal,
-      );
-    };
-    return this.access.queue.add({ prepare, run, signal: read.signal });
+    return this[workKey].stages(this.read(input, "input", read), read);
   }
 
   /** Idempotent: refuses new work, waits for the calls that were accepted, frees the model. */
   close(): Promise<void> {
-    return this.access.queue.close(() => this.access.native.close());
+    return this[workKey].close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -207,7 +140,7 @@ export class GmeModel implements AsyncDisposable {
   }
 
   private readCall(options: unknown): ReadEmbedOptions {
-    if (this.access.queue.closed) throw closedError();
+    if (this[workKey].isClosed) throw closedError();
     const read = readOptions<ReadEmbedOptions>(embedOptions, options);
     const { dimensions, allowTruncation } = read;
     if (read.instruction !== undefined) read.instruction = readText(read.instruction, "options.instruction", false);
@@ -228,6 +161,18 @@ export class GmeModel implements AsyncDisposable {
     return read;
   }
 
+  private read(input: unknown, field: string, options: ReadEmbedOptions): CheckedInput {
+    return this.cut(
+      readInput(input as GmeInput, field, options.overflow === "truncate", this[workKey].remote),
+      options,
+    );
+  }
+
+  private readAll(inputs: unknown, options: ReadEmbedOptions): CheckedInput[] {
+    const checked = readInputs(inputs, options.overflow === "truncate", this[workKey].remote);
+    return checked.map((input) => this.cut(input, options));
+  }
+
   /** A text that will be truncated by tokens need not cross over whole: no token stands for more than 1,024 UTF-16 units. */
   private cut(input: CheckedInput, options: ReadEmbedOptions): CheckedInput {
     const longest = (this.info.limits?.maxTokens ?? 32_768) * 1_024;
@@ -243,7 +188,7 @@ export class GmeModel implements AsyncDisposable {
 export async function load(model: string | URL, options?: LoadOptions): Promise<GmeModel> {
   const read = readOptions<ReadLoadOptions>(loadOptions, options);
   const named = readModelPath(model);
-  const { signal, onProgress, minImageTokens, maxImageTokens } = read;
+  const { signal, minImageTokens, maxImageTokens } = read;
   if (minImageTokens !== undefined && maxImageTokens !== undefined && minImageTokens > maxImageTokens) {
     throw badArgument(
       "GME_OPTION_INVALID",
@@ -257,23 +202,13 @@ export async function load(model: string | URL, options?: LoadOptions): Promise<
   read.mmproj ??= mmproj;
   await checkModelFile(path);
   if (read.mmproj !== undefined) await checkModelFile(read.mmproj);
-  let thrown: unknown;
-  const report = (fraction: number) => {
-    try {
-      onProgress?.(fraction);
-    } catch (error) {
-      thrown ??= error;
-    }
-  };
-  const native = await untilAborted(
-    startJob(() => binding().load(path, nativeLoadParams(read), onProgress && report)),
-    signal,
-  );
-  if (thrown !== undefined || signal?.aborted) {
-    await native.close();
-    throw thrown === undefined ? abortError(signal) : GmeError.from(thrown, "GME_OPTION_INVALID");
-  }
-  return new GmeModel(constructorKey, native, read, path);
+  const { work, info } = read.isolate ? await IsolatedWork.open(path, read) : await openHere(path, read);
+  return new GmeModel(constructorKey, work, info);
+}
+
+async function openHere(path: string, options: ReadLoadOptions) {
+  const work = await openLocal(path, options);
+  return { work, info: work.info };
 }
 
 function readModelPath(model: unknown): string {
@@ -301,20 +236,6 @@ async function checkModelFile(path: string): Promise<void> {
   throw new GmeError("GME_IO_ERROR", `${printable(path)}: not a regular file`, { file: path, expected: "a GGUF file" });
 }
 
-function nativeLoadParams(options: ReadLoadOptions): NativeLoadParams {
-  const { mmproj, loaderResize } = options;
-  return {
-    ...(mmproj !== undefined && { mmproj }),
-    threads: Math.min(options.threads ?? physicalCores(), usableCpus()),
-    mmap: options.mmap,
-    positions: options.positions ?? "file",
-    loaderResize: loaderResize === undefined ? "file" : loaderResize ? "on" : "off",
-    minImageTokens: options.minImageTokens ?? 0,
-    maxImageTokens: options.maxImageTokens ?? 0,
-    maxTokens: options.maxTokens ?? 0,
-  };
-}
-
 function readCardRequest(request: unknown, required: readonly ("texts" | "images")[]) {
   if (typeof request !== "object" || request === null || Array.isArray(request)) {
     throw badArgument("GME_INPUT_INVALID", "request", "an object with texts or images", request);
@@ -329,10 +250,4 @@ function readCardRequest(request: unknown, required: readonly ("texts" | "images
       throw badArgument("GME_INPUT_INVALID", name, "an array", list);
   }
   return { texts, images, options: options as EmbedOptions };
-}
-
-function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as {
-    [K in keyof T]: Exclude<T[K], undefined>;
-  };
 }

@@ -45,6 +45,10 @@ export interface LoadOptions extends ImageOptions {
   threads?: number;
   /** Map the weights (default) or read them into owned memory. */
   mmap?: boolean;
+  /**
+   * The engine in a child process, with the same API: a crash rejects the calls that were with it (GME_ENGINE_CRASHED), and a
+   * new process takes over. Default false.
+   */
   isolate?: boolean;
   /** Default: the file's `gme.positions`, else `sequential`. */
   positions?: Positions;
@@ -142,8 +146,7 @@ export const loadOptions: readonly OptionSpec[] = [
     name: "isolate",
     kind: "boolean",
     default: false,
-    help: "run the engine in a child process (not available yet)",
-    check: notYet("isolate"),
+    help: "run the engine in a child process: what crashes it costs the calls that were with it, not this process",
   },
   {
     name: "positions",
@@ -219,17 +222,6 @@ function checkDevice(value: unknown): void {
     );
   }
   throw badArgument("GME_OPTION_INVALID", "options.device", "auto or cpu", value);
-}
-
-function notYet(name: string): (value: unknown) => void {
-  return (value) => {
-    if (value !== true) return;
-    throw new GmeError("GME_OPTION_INVALID", `options.${name} is not available yet`, {
-      field: `options.${name}`,
-      value: "true",
-      expected: "false",
-    });
-  };
 }
 
 /** Options as `readOptions` returns them, the tables' defaults filled in. */

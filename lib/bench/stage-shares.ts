@@ -1,4 +1,4 @@
-import type { EmbedProfile } from "../model";
+import type { EmbedProfile } from "../model-work";
 import type { Roofline } from "./roofline";
 
 /** A stage beside the roofline. */

@@ -5,7 +5,8 @@ import type { ModelInfo } from "../model-info";
 import type { LoadOptions } from "../options";
 import { closedError } from "../queue";
 import { fileOfJob, nameOf, type SentJob } from "./crash-search";
-import { crashError, EngineProcess, type ProcessEnd } from "./engine-process";
+import { launchEngine, otherModel } from "./engine-launch";
+import { crashError, defaultHangMs, type EngineProcess, type ProcessEnd } from "./engine-process";
 import { type Batch, JobSchedule } from "./job-schedule";
 import { type FromEngine, fromWire, type Job, toJob, toWire, type WireOutcome, type WireUse } from "./messages";
 
@@ -19,7 +20,6 @@ export interface IsolatedEngineSettings {
   readonly hangMs?: number;
 }
 
-const defaultHangMs = 60_000;
 /** So many crashes without a finished task between them make the engine itself suspect: it is given an easy task. */
 const probeEvery = 4;
 /** Even an engine that can do the easy task is then given up. */
@@ -122,35 +122,22 @@ export class IsolatedEngine implements Embedder {
   private launch(signal?: AbortSignal, onProgress?: (fraction: number) => void): Promise<ModelInfo> {
     if (signal?.aborted) return Promise.reject(abortError(signal));
     this.state = "starting";
-    return new Promise((resolve, reject) => {
-      let failure: GmeError | undefined;
-      let isLoaded = false;
-      const fail = (error: GmeError) => {
-        failure ??= error;
-        process.kill();
-      };
-      const onAbort = () => fail(abortError(signal));
-      const process = new EngineProcess((message) => {
-        if (message.type === "listening") process.send({ type: "load", model: this.model, options: this.options });
-        else if (message.type === "progress") onProgress?.(message.fraction);
-        else if (message.type === "failed") fail(fromWire(message.error));
-        else if (message.type === "loaded" && failure === undefined) {
-          isLoaded = true;
-          signal?.removeEventListener("abort", onAbort);
-          resolve(message.info);
-        } else this.receive(message);
-      }, this.settings.hangMs ?? defaultHangMs);
-      this.process = process;
-      signal?.addEventListener("abort", onAbort, { once: true });
-      void process.ended.then((end) => {
-        signal?.removeEventListener("abort", onAbort);
-        const { state } = this;
-        this.process = undefined;
-        this.state = "down";
-        if (isLoaded) this.onEnded(end, state === "probing");
-        else reject(failure ?? crashError(end, "while the model was loaded"));
-      });
-    });
+    const { model, options } = this;
+    const hangMs = this.settings.hangMs ?? defaultHangMs;
+    const { process, info } = launchEngine(
+      { model, options, hangMs, signal, onProgress },
+      {
+        received: (message) => this.receive(message),
+        ended: (end, isLoaded) => {
+          const wasProbing = this.state === "probing";
+          this.process = undefined;
+          this.state = "down";
+          if (isLoaded) this.onEnded(end, wasProbing);
+        },
+      },
+    );
+    this.process = process;
+    return info;
   }
 
   private async restart(): Promise<void> {
@@ -259,15 +246,6 @@ function embedOutcome(outcome: WireOutcome): EmbedOutcome {
 
 function sum(a: WireUse, b: WireUse): WireUse {
   return { busySeconds: a.busySeconds + b.busySeconds, spanSeconds: a.spanSeconds + b.spanSeconds };
-}
-
-function otherModel({ file, fingerprint }: ModelInfo, found: string): GmeError {
-  return new GmeError("GME_MODEL_MISMATCH", `${printable(file)}: the model's file was replaced by another model's`, {
-    file,
-    field: "fingerprint",
-    value: found,
-    expected: fingerprint,
-  });
 }
 
 function notCloneable(job: Job, cause: unknown): GmeError {

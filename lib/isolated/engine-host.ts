@@ -4,17 +4,29 @@ import type { EmbedOutcome, EmbedTask, HashedFile } from "../embed-tasks/embed-t
 import { TaskRunner } from "../embed-tasks/task-runner";
 import { GmeError } from "../errors";
 import { loadSharp } from "../image-decode";
-import { load } from "../model";
+import type { LocalWork } from "../local-work";
+import { load, workKey } from "../model";
 import type { LoadOptions } from "../options";
 import { remotePolicy } from "../remote-image";
+import { CallDesk } from "./call-desk";
 import { type FromEngine, type Job, type ToEngine, toWire, type WireOutcome, type WireUse } from "./messages";
 
 const heartbeatMs = 1_000;
 const batches = new Map<number, AbortController>();
 let runner: TaskRunner | undefined;
+let calls: CallDesk | undefined;
+
+/** The other end of the channel in an Electron utility process; undefined in a forked one. */
+const { parentPort } = process as NodeJS.Process & {
+  parentPort?: {
+    postMessage(message: FromEngine): void;
+    on(event: "message", listener: (event: { data: ToEngine }) => void): void;
+  };
+};
 
 function send(message: FromEngine): void {
-  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+  if (parentPort !== undefined) parentPort.postMessage(message);
+  else if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }
 
 function useNow(): WireUse {
@@ -26,6 +38,7 @@ async function start(model: string, options: LoadOptions): Promise<void> {
   try {
     const loaded = await load(model, { ...options, onProgress: (fraction) => send({ type: "progress", fraction }) });
     if (loaded.info.vision) await forgetPictures();
+    calls = new CallDesk(loaded[workKey] as LocalWork, send);
     runner = new TaskRunner(loaded, { remote: remotePolicy(options.remoteImages), closeModel: true });
     send({ type: "loaded", info: loaded.info });
   } catch (error) {
@@ -90,18 +103,25 @@ async function close(): Promise<never> {
   process.exit(0);
 }
 
-process.on("message", (message: ToEngine) => {
+function receive(message: ToEngine): void {
   if (message.type === "load") void start(message.model, message.options);
   else if (message.type === "run") void run(message.batch, message.jobs);
   else if (message.type === "drop") batches.get(message.batch)?.abort();
+  else if (message.type === "call") void calls?.answer(message.call, message.request);
+  else if (message.type === "cancel") calls?.cancel(message.call);
   else void close();
-});
+}
+
+if (parentPort !== undefined) parentPort.on("message", ({ data }) => receive(data));
+else process.on("message", receive);
 
 // At a terminal Ctrl-C goes to both processes; what becomes of this one, the parent decides.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
 // The parent is gone. A running graph, and a library that does not return, must not outlive it.
-process.on("disconnect", end);
-if (!process.connected) end();
+if (parentPort === undefined) {
+  process.on("disconnect", end);
+  if (!process.connected) end();
+}
 const parentWatch = `
   const { workerData } = require("node:worker_threads");
   setInterval(() => process.ppid === workerData || process.kill(process.pid, "SIGKILL"), ${heartbeatMs});

@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from "node:child_process";
 import { extname, join } from "node:path";
 import { GmeError, printable } from "../errors";
+import { type ChannelEnd, type EngineChannel, openChannel } from "./engine-channel";
 import type { FromEngine, ToEngine } from "./messages";
 
 /** How a process ended. */
@@ -13,18 +13,18 @@ export interface ProcessEnd {
   readonly lastLines: string;
 }
 
+/** A process that gives no sign of life for so long is killed as hung. */
+export const defaultHangMs = 60_000;
 const tailLength = 4096;
 const shownLines = 5;
 const hangChecks = 20;
 const closeMs = 2_000;
-/** The pipes of a process that has ended are read to their end, unless something else holds them open. */
-const drainMs = 1_000;
 
 /** The engine's child process. It is killed when it gives no sign of life for `hangMs`. */
 export class EngineProcess {
   /** Settles once the process has ended and its last message has been read. */
   readonly ended: Promise<ProcessEnd>;
-  private readonly child: ChildProcess;
+  private channel!: EngineChannel;
   private readonly tails = { stdout: "", stderr: "" };
   private silentChecks = 0;
   private isHung = false;
@@ -33,34 +33,36 @@ export class EngineProcess {
     private readonly onMessage: (message: FromEngine) => void,
     private readonly hangMs: number,
   ) {
-    this.child = fork(join(__dirname, `engine-host${extname(__filename)}`), [], {
-      serialization: "advanced",
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-      env: { MALLOC_ARENA_MAX: "2", ...process.env },
-      execArgv: scriptFlags(process.execArgv),
+    const ended = new Promise<ChannelEnd>((end) => {
+      this.channel = openChannel(join(__dirname, `engine-host${extname(__filename)}`), {
+        message: (message) => this.receive(message),
+        end,
+      });
     });
-    this.child.on("message", (message) => this.receive(message as FromEngine));
     for (const name of ["stdout", "stderr"] as const) {
-      this.child[name]?.on("data", (data) => {
+      this.channel[name]?.on("data", (data) => {
         this.tails[name] = (this.tails[name] + String(data)).slice(-tailLength);
       });
     }
     const watch = setInterval(() => this.check(), this.hangMs / hangChecks);
     watch.unref();
-    this.ended = this.untilEnd().finally(() => clearInterval(watch));
+    this.ended = ended.then((end) => {
+      clearInterval(watch);
+      return this.describe(end);
+    });
   }
 
   get pid(): number | undefined {
-    return this.child.pid;
+    return this.channel.pid;
   }
 
   /** Throws where the message cannot be cloned; a process that has ended takes it silently. */
   send(message: ToEngine): void {
-    if (this.child.connected) this.child.send(message, () => undefined);
+    this.channel.send(message);
   }
 
   kill(): void {
-    this.child.kill("SIGKILL");
+    this.channel.kill();
   }
 
   /** Asks it to end, and kills it after two seconds. */
@@ -74,12 +76,7 @@ export class EngineProcess {
 
   /** Whether this process may not end by itself while that one runs. */
   keepAlive(wanted: boolean): void {
-    const method = wanted ? "ref" : "unref";
-    this.child[method]();
-    this.child.channel?.[method]();
-    for (const stream of [this.child.stdout, this.child.stderr]) {
-      (stream as unknown as { [name in "ref" | "unref"]?: () => void } | null)?.[method]?.();
-    }
+    this.channel.keepAlive(wanted);
   }
 
   private receive(message: FromEngine): void {
@@ -94,21 +91,15 @@ export class EngineProcess {
     this.kill();
   }
 
-  private async untilEnd(): Promise<ProcessEnd> {
-    const { child } = this;
-    const [code, signal, error] = await new Promise<[number | null, string | null, Error?]>((resolve) => {
-      child.once("error", (cause) => child.pid === undefined && resolve([null, null, cause]));
-      child.once("close", (...end) => resolve(end));
-      child.once("exit", (...end) => setTimeout(() => resolve(end), drainMs).unref());
-    });
+  private describe(end: ChannelEnd): ProcessEnd {
     const lastLines = this.lastLines();
-    if (error !== undefined)
-      return { reason: `it could not be started: ${printable(error.message)}`, value: 0, lastLines };
+    if ("error" in end)
+      return { reason: `it could not be started: ${printable(end.error.message)}`, value: 0, lastLines };
     if (this.isHung) {
       return { reason: `no sign of life for ${this.hangMs / 1000} s`, value: "hang", lastLines };
     }
-    if (signal !== null) return { reason: `signal ${signal}`, value: signal, lastLines };
-    return { reason: `exit code ${code}`, value: code ?? 0, lastLines };
+    if ("signal" in end) return { reason: `signal ${end.signal}`, value: end.signal, lastLines };
+    return { reason: `exit code ${end.code}`, value: end.code, lastLines };
   }
 
   private lastLines(): string {
@@ -118,24 +109,12 @@ export class EngineProcess {
 }
 
 /** `engine ended (signal SIGSEGV)…`, with the process's last words. */
-export function crashError(end: ProcessEnd, when: string, file?: string): GmeError {
+export function crashError(end: ProcessEnd, when: string, file?: string, field?: string): GmeError {
   const words = end.lastLines === "" ? "" : `; its last lines: ${end.lastLines}`;
   return new GmeError("GME_ENGINE_CRASHED", `the engine's process ended ${when} (${end.reason})${words}`, {
     file,
+    field,
     value: end.value,
     expected: "a process that keeps running",
   });
-}
-
-/** Without what belongs to this process alone: the debugger's port, and a script given on the command line. */
-function scriptFlags(flags: readonly string[]): string[] {
-  const kept: string[] = [];
-  for (let i = 0; i < flags.length; i++) {
-    if (/^(-e|--eval|-p|-pe|--print)$/.test(flags[i])) i++;
-    else if (
-      !/^(--inspect|--debug-port|--input-type|--eval=|--print=|-i$|--interactive$|--test|--watch)/.test(flags[i])
-    )
-      kept.push(flags[i]);
-  }
-  return kept;
 }

@@ -1,8 +1,9 @@
 import type { EmbedSuccess, EmbedTask, HashedFile } from "../embed-tasks/embed-task";
 import type { TaskStage } from "../embed-tasks/task-call";
 import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../errors";
-import type { ModelInfo } from "../model-info";
-import type { LoadOptions } from "../options";
+import type { ModelInfo, ModelMemory } from "../model-info";
+import type { EmbedProgress, LoadOptions } from "../options";
+import type { CallRequest } from "./call-request";
 
 /** What the engine's process is asked to do: a vector, or the number of a PDF's pages. */
 export type Job = EmbedTask | { readonly count: HashedFile };
@@ -13,6 +14,9 @@ export type ToEngine =
   | { readonly type: "run"; readonly batch: number; readonly jobs: readonly Job[] }
   /** Nobody waits for the batch any more. */
   | { readonly type: "drop"; readonly batch: number }
+  /** A call of an isolated model, answered by one `result` or `refused`. */
+  | { readonly type: "call"; readonly call: number; readonly request: CallRequest }
+  | { readonly type: "cancel"; readonly call: number }
   | { readonly type: "close" };
 
 /** From the engine's process. */
@@ -30,7 +34,10 @@ export type FromEngine =
       readonly index: number;
       readonly outcome: WireOutcome;
       readonly use: WireUse;
-    };
+    }
+  | { readonly type: "called"; readonly call: number; readonly progress: EmbedProgress }
+  | { readonly type: "result"; readonly call: number; readonly value: unknown; readonly memory: ModelMemory }
+  | { readonly type: "refused"; readonly call: number; readonly error: WireError; readonly memory: ModelMemory };
 
 export interface WireUse {
   readonly busySeconds: number;

@@ -45,13 +45,7 @@ export async function startEngine(
   settings: IsolatedEngineSettings & { fault?: string } = {},
 ): Promise<{ engine: IsolatedEngine; messages: string[] }> {
   const messages: string[] = [];
-  const { NODE_OPTIONS, GME_TEST_FAULT } = process.env;
-  process.env.NODE_OPTIONS = withPoison();
-  if (settings.fault !== undefined) process.env.GME_TEST_FAULT = settings.fault;
-  t.teardown(() => {
-    restore("NODE_OPTIONS", NODE_OPTIONS);
-    restore("GME_TEST_FAULT", GME_TEST_FAULT);
-  });
+  poisonProcesses(t, settings.fault);
   const engine = await IsolatedEngine.start(
     model,
     { threads: 1 },
@@ -59,6 +53,17 @@ export async function startEngine(
   );
   t.teardown(() => engine.close());
   return { engine, messages };
+}
+
+/** The engine's processes that are started until the test ends have the faults of children/poison.cjs. */
+export function poisonProcesses(t: Test, fault?: string): void {
+  const { NODE_OPTIONS, GME_TEST_FAULT } = process.env;
+  process.env.NODE_OPTIONS = withPoison();
+  if (fault !== undefined) process.env.GME_TEST_FAULT = fault;
+  t.teardown(() => {
+    restore("NODE_OPTIONS", NODE_OPTIONS);
+    restore("GME_TEST_FAULT", GME_TEST_FAULT);
+  });
 }
 
 function restore(name: string, value: string | undefined): void {

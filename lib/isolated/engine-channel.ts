@@ -1,0 +1,130 @@
+import { type ChildProcess, fork } from "node:child_process";
+import type { Readable } from "node:stream";
+import type { FromEngine, ToEngine } from "./messages";
+
+/** How a process ended: its exit code, or the signal's name, or why it could not be started. */
+export type ChannelEnd = { readonly code: number } | { readonly signal: string } | { readonly error: Error };
+
+/** A child process that runs one of this package's scripts, and the messages to and from it. */
+export interface EngineChannel {
+  readonly pid: number | undefined;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** Throws where the message cannot be cloned; a process that has ended takes it silently. */
+  send(message: ToEngine): void;
+  kill(): void;
+  /** Whether this process may not end by itself while that one runs. */
+  keepAlive(wanted: boolean): void;
+}
+
+export interface ChannelListener {
+  message(message: FromEngine): void;
+  /** Once the process has ended and its last message has been read. */
+  end(end: ChannelEnd): void;
+}
+
+/** What is used of Electron's utility process. */
+interface UtilityProcess {
+  readonly pid: number | undefined;
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  postMessage(message: unknown): void;
+  on(event: "message", listener: (message: FromEngine) => void): void;
+  on(event: "exit", listener: (code: number) => void): void;
+}
+
+interface Electron {
+  readonly utilityProcess?: {
+    fork(script: string, args: string[], options: Record<string, unknown>): UtilityProcess;
+  };
+}
+
+/** The pipes of a process that has ended are read to their end, unless something else holds them open. */
+const drainMs = 1_000;
+
+/** In Electron's main process a utility process: it runs also where the app forbids Electron to run as Node. */
+export function openChannel(script: string, listener: ChannelListener): EngineChannel {
+  const env = { MALLOC_ARENA_MAX: "2", ...process.env };
+  const { type } = process as NodeJS.Process & { type?: string };
+  if (process.versions.electron === undefined || type !== "browser") return forkedChannel(script, env, listener);
+  const { utilityProcess } = require("electron") as Electron;
+  if (utilityProcess === undefined) return forkedChannel(script, env, listener);
+  return utilityChannel(utilityProcess.fork(script, [], utilityOptions(env)), listener);
+}
+
+function utilityOptions(env: NodeJS.ProcessEnv): Record<string, unknown> {
+  return { env, stdio: ["ignore", "pipe", "pipe"], serviceName: "gme-embed engine" };
+}
+
+function utilityChannel(child: UtilityProcess, listener: ChannelListener): EngineChannel {
+  child.on("message", (message) => listener.message(message));
+  child.on("exit", (code) => listener.end({ code }));
+  return {
+    get pid() {
+      return child.pid;
+    },
+    stdout: child.stdout,
+    stderr: child.stderr,
+    send: (message) => child.postMessage(message),
+    // Its own kill() is a polite SIGTERM, which an engine that hangs does not hear.
+    kill: () => void (child.pid === undefined || killNow(child.pid)),
+    keepAlive: () => undefined, // Electron's main process lives until the app quits
+  };
+}
+
+function killNow(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {} // it has ended
+}
+
+function forkedChannel(script: string, env: NodeJS.ProcessEnv, listener: ChannelListener): EngineChannel {
+  const child = fork(script, [], {
+    serialization: "advanced",
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    env,
+    execArgv: scriptFlags(process.execArgv),
+  });
+  child.on("message", (message) => listener.message(message as FromEngine));
+  void endOfFork(child).then((end) => listener.end(end));
+  return {
+    get pid() {
+      return child.pid;
+    },
+    stdout: child.stdout,
+    stderr: child.stderr,
+    send: (message) => void (child.connected && child.send(message, () => undefined)),
+    kill: () => void child.kill("SIGKILL"),
+    keepAlive: (wanted) => {
+      const method = wanted ? "ref" : "unref";
+      child[method]();
+      child.channel?.[method]();
+      for (const stream of [child.stdout, child.stderr]) {
+        (stream as unknown as { [name in "ref" | "unref"]?: () => void } | null)?.[method]?.();
+      }
+    },
+  };
+}
+
+async function endOfFork(child: ChildProcess): Promise<ChannelEnd> {
+  const [code, signal, error] = await new Promise<[number | null, string | null, Error?]>((resolve) => {
+    child.once("error", (cause) => child.pid === undefined && resolve([null, null, cause]));
+    child.once("close", (...end) => resolve(end));
+    child.once("exit", (...end) => setTimeout(() => resolve(end), drainMs).unref());
+  });
+  if (error !== undefined) return { error };
+  return signal === null ? { code: code ?? 0 } : { signal };
+}
+
+/** Without what belongs to this process alone: the debugger's port, and a script given on the command line. */
+function scriptFlags(flags: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i < flags.length; i++) {
+    if (/^(-e|--eval|-p|-pe|--print)$/.test(flags[i])) i++;
+    else if (
+      !/^(--inspect|--debug-port|--input-type|--eval=|--print=|-i$|--interactive$|--test|--watch)/.test(flags[i])
+    )
+      kept.push(flags[i]);
+  }
+  return kept;
+}

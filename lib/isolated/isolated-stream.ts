@@ -1,0 +1,119 @@
+import { DecodeAhead, type ReadyItem } from "../decode-ahead";
+import { type EmbedResult, iteratorOf, streamPatienceMs, streamReader } from "../embed-run";
+import { GmeError } from "../errors";
+import type { CheckedInput } from "../input";
+import type { ReadEmbedOptions } from "../options";
+import type { RemotePolicy } from "../remote-image";
+import type { WireResult } from "./call-request";
+import { fromWire } from "./messages";
+
+type EmbedEach = (inputs: CheckedInput[], signal: AbortSignal) => Promise<WireResult[]>;
+
+/** One chunk is computed while the pictures of the next are decoded. */
+const chunksOpen = 2;
+
+/**
+ * The stream behind embedMany of an isolated model: results in order, a bad item's error in its place. An item that ends the
+ * engine's process twice is such an item: those that were computed beside it go again, in halves.
+ */
+export async function* isolatedStream(
+  source: unknown,
+  options: ReadEmbedOptions,
+  remote: RemotePolicy | undefined,
+  embedEach: EmbedEach,
+): AsyncGenerator<EmbedResult, void, undefined> {
+  const read = streamReader(options, remote);
+  const leaving = new AbortController();
+  const signal = options.signal === undefined ? leaving.signal : AbortSignal.any([options.signal, leaving.signal]);
+  const { batchSize } = options;
+  const ahead = new DecodeAhead(iteratorOf(source), {
+    ...{ read, batchSize, patienceMs: streamPatienceMs, signal: options.signal },
+    decode: async () => undefined,
+  });
+  const total = Array.isArray(source) ? source.length : undefined;
+  const running: Promise<EmbedResult[]>[] = [];
+  let upcoming: Promise<ReadyItem[]> | undefined = ahead.nextChunk();
+  let [done, failed] = [0, 0];
+  try {
+    while (upcoming !== undefined || running.length > 0) {
+      const turn = await nextTurn(running.length < chunksOpen ? upcoming : undefined, running[0]);
+      if ("chunk" in turn) {
+        if (turn.chunk.length > 0) running.push(handled(embedChunk(turn.chunk, embedEach, signal)));
+        ahead.release(turn.chunk);
+        upcoming = turn.chunk.length > 0 ? handled(ahead.nextChunk()) : undefined;
+      } else {
+        running.shift();
+        done += turn.results.length;
+        failed += turn.results.filter(({ error }) => error !== undefined).length;
+        options.onProgress?.({ done, ...(total === undefined ? {} : { total }), failed });
+        yield* turn.results;
+      }
+    }
+  } finally {
+    leaving.abort();
+    await ahead.stop();
+  }
+}
+
+type Turn = { chunk: ReadyItem[] } | { results: EmbedResult[] };
+
+/** What comes first: the source's next chunk, or the results of the oldest one. */
+function nextTurn(
+  upcoming: Promise<ReadyItem[]> | undefined,
+  oldest: Promise<EmbedResult[]> | undefined,
+): Promise<Turn> {
+  const turns: Promise<Turn>[] = [];
+  if (oldest !== undefined) turns.push(oldest.then((results) => ({ results })));
+  if (upcoming !== undefined) turns.push(upcoming.then((chunk) => ({ chunk })));
+  return Promise.race(turns);
+}
+
+/** Its failure is seen when its turn comes. */
+function handled<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => undefined);
+  return work;
+}
+
+async function embedChunk(chunk: ReadyItem[], embedEach: EmbedEach, signal: AbortSignal): Promise<EmbedResult[]> {
+  const outcomes = new Map<number, Float32Array | GmeError>();
+  for (const { index, error } of chunk) if (error !== undefined) outcomes.set(index, error);
+  await embedHalves(
+    chunk.filter(({ error }) => error === undefined),
+    embedEach,
+    signal,
+    outcomes,
+  );
+  return chunk.map(({ index, id }) => {
+    const outcome = outcomes.get(index) as Float32Array | GmeError;
+    const named = id === undefined ? { index } : { index, id };
+    return outcome instanceof GmeError ? { ...named, error: outcome } : { ...named, embedding: outcome };
+  });
+}
+
+/** One item is tried twice; a group over which the process ended goes again in halves. */
+async function embedHalves(
+  items: readonly ReadyItem[],
+  embedEach: EmbedEach,
+  signal: AbortSignal,
+  outcomes: Map<number, Float32Array | GmeError>,
+  isSecondTry = false,
+): Promise<void> {
+  if (items.length === 0) return;
+  try {
+    const inputs = items.map(({ input }) => input as CheckedInput);
+    for (const { index, embedding, error } of await embedEach(inputs, signal)) {
+      const outcome = error === undefined ? Float32Array.from(embedding as Float32Array) : fromWire(error);
+      outcomes.set(items[index].index, outcome);
+    }
+  } catch (caught) {
+    const error = GmeError.from(caught);
+    if (error.code !== "GME_ENGINE_CRASHED" || error.field !== "call") throw error;
+    if (items.length === 1 && isSecondTry) {
+      outcomes.set(items[0].index, error);
+      return;
+    }
+    const middle = Math.ceil(items.length / 2);
+    const parts = items.length === 1 ? [items] : [items.slice(0, middle), items.slice(middle)];
+    for (const part of parts) await embedHalves(part, embedEach, signal, outcomes, items.length === 1);
+  }
+}
