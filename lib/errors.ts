@@ -1,7 +1,7 @@
 /** Every code a rejection can carry, with its one-line meaning. Codes are API; messages are not. docs/errors.md lists the same. */
 export const errorCodes = {
   GME_INPUT_INVALID: "an input has the wrong type or shape, or is neither a text nor an image",
-  GME_OPTION_INVALID: "an option is misspelt, of the wrong type, out of range, or not available yet",
+  GME_OPTION_INVALID: "an option is misspelt, of the wrong type, or out of range",
   GME_TEXT_TOO_LONG: "a text is over the limit of characters, or the item is over the model's limit of tokens",
   GME_IMAGE_FORMAT: "the bytes are not one of the picture formats that are read",
   GME_IMAGE_TRUNCATED: "the picture ends too early",
@@ -72,7 +72,7 @@ export const errorCodes = {
   GME_OUT_OF_MEMORY: "memory ran out",
   GME_ABORTED: "the call was stopped by its AbortSignal",
   GME_ADDON_MISSING: "the native addon was not found or does not load",
-  GME_ENGINE_CRASHED: "the engine stopped for a reason that is not the input's fault",
+  GME_ENGINE_CRASHED: "the engine's process ended during the call, or the call ended two of them and is refused",
   GME_INTERNAL: "the engine met a condition that it does not expect: please report it",
 } as const;
 

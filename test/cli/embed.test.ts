@@ -163,7 +163,6 @@ t.test("a failing command says why and ends with its exit code", async (t) => {
     { args: [...base, "--image", text], code: 1, stderr: /\[GME_IMAGE_FORMAT\]/ },
     { args: [...base, "--image", text, "--json"], code: 1, stderr: /^\{"error":\{"code":"GME_IMAGE_FORMAT"/ },
     { args: [...base, "--text", "a", "--device", "cuda"], code: 1, stderr: /GME_DEVICE_UNAVAILABLE/ },
-    { args: [...base, "--text", "a", "--isolate"], code: 2, stderr: /not available yet/ },
     { args: [...base, "--text", "a", "--dimensions", "32"], code: 2, stderr: /Matryoshka/ },
     { args: [...base, "--text", "a", "--threads", "0"], code: 2, stderr: /threads/ },
     { args: [...base, "--text", "a"], code: 2, stderr: /GME_THREADS/, env: { GME_THREADS: "many" } },

@@ -59,14 +59,6 @@ t.test("1, 64 and 512 threads are accepted", async (t) => {
   for (const threads of [1, 64, 512]) t.equal(readLoad({ threads }).threads, threads);
 });
 
-t.test("known options that are not available yet are refused when they are switched on", async (t) => {
-  for (const name of ["isolate"]) {
-    const error = await rejectsWith(t, () => readLoad({ [name]: true }), "GME_OPTION_INVALID", name);
-    t.match(error.message, /not available yet/);
-    t.equal(readLoad({ [name]: false })[name], false);
-  }
-});
-
 t.test("remoteImages takes a switch or a list of hosts", async (t) => {
   for (const remoteImages of [true, false, [], ["images.example.org", "[2606:4700::1]:8080"]])
     t.equal(readLoad({ remoteImages }).remoteImages, remoteImages);
