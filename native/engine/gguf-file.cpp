@@ -230,6 +230,16 @@ std::string gguf_file::string(std::string_view key) const {
     return *value;
 }
 
+void gguf_file::require_whole() const {
+    for (const auto & [key, most] : { std::pair("split.count", 1), std::pair("split.no", 0) }) {
+        const int64_t found = find_integer(key).value_or(0);
+        if (found < 0 || found > most) {
+            throw error("GME_MODEL_UNSUPPORTED", printable(path()) + ": the file is one part of a split model; join the parts first (gguf-split --merge)")
+                .in_file(path()).at_field(key_field(key)).found(found).wanted("a model in one file");
+        }
+    }
+}
+
 std::string gguf_file::scalar_json(gguf_type type, uint64_t at) const {
     if (type == gguf_type::boolean) {
         return header_[at] != 0 ? "true" : "false";

@@ -68,6 +68,9 @@ class gguf_file {
     double      number(std::string_view key) const;
     std::string string(std::string_view key) const;
 
+    // Part of a model that was split over several files is GME_MODEL_UNSUPPORTED; no other part is ever looked for.
+    void require_whole() const;
+
     // The value as JSON text; arrays over 16 elements and strings over 16 KiB become {"type","count"}.
     std::string value_json(const gguf_value & value) const;
 
