@@ -57,6 +57,7 @@ t.test(
       if (reason !== "") wrong.push(`number ${i} (${base}): ${reason}`);
       if (i % 500 === 499 && !sameBits(await goodVector(), good))
         wrong.push(`after number ${i} the good vector is another one`);
+      if (long > 0 && i % 1_000 === 999) t.comment(`${i + 1} files, ${wrong.length} that end otherwise`);
     }
     t.same(wrong, [], "no file ends otherwise");
     t.ok(sameBits(await goodVector(), good), "the good pair gives its vector afterwards");
