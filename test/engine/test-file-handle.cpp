@@ -117,8 +117,10 @@ struct pair_of_files {
 
 pair_of_files copy_pair(const std::string & fixtures, const fs::path & folder) {
     const pair_of_files copies = { folder, (folder / "decoder.gguf").string(), (folder / "tower.gguf").string() };
-    fs::copy_file(fixtures + "/gguf/tiny-a-f32.gguf", copies.decoder, fs::copy_options::overwrite_existing);
-    fs::copy_file(fixtures + "/gguf/mmproj-tiny-a-f32.gguf", copies.mmproj, fs::copy_options::overwrite_existing);
+    fs::remove(copies.decoder);
+    fs::remove(copies.mmproj);
+    fs::copy_file(fixtures + "/gguf/tiny-a-f32.gguf", copies.decoder);
+    fs::copy_file(fixtures + "/gguf/mmproj-tiny-a-f32.gguf", copies.mmproj);
     for (const auto & path : { copies.decoder, copies.mmproj }) {
         // In the past, so that each change shows in the time, however coarse the system's clock.
         fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::hours(1));
@@ -310,6 +312,12 @@ std::vector<change> changes() {
         { "written over", [=](const std::string & path) { write(path, {}); }, changed },
         { "touched", [](const std::string & path) { fs::last_write_time(path, fs::file_time_type::clock::now()); }, changed },
         { "replaced", [](const std::string & path) { fs::copy_file(path, path + ".new"); fs::rename(path + ".new", path); }, changed },
+        { "a link to another file system", [](const std::string & path) {
+             const std::string other = "/dev/shm/gme-test-files-" + std::to_string(getpid());
+             fs::copy_file(path, other, fs::copy_options::overwrite_existing);
+             fs::remove(path);
+             fs::create_symlink(other, path);
+         }, changed },
         { "removed", [](const std::string & path) { fs::remove(path); }, "" },
     };
 }
@@ -363,6 +371,7 @@ int main(int argc, char ** argv) {
     std::printf("# G110: %d changes of a file between its header and the end of loading: GME_CHANGED_WHILE_OPEN, or the whole model where only the name went\n", n_changes);
     check_paths(copy_pair(fixtures, folder));
     fs::remove_all(folder);
+    fs::remove("/dev/shm/gme-test-files-" + std::to_string(getpid()));
     return checks::result();
 }
 
