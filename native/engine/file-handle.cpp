@@ -22,10 +22,25 @@ namespace gme {
 
 namespace {
 
+// The name under which Node knows it, too.
+std::string errno_name(int number) {
+    static const std::pair<int, const char *> names[] = {
+        { EACCES, "EACCES" }, { EINVAL, "EINVAL" }, { EIO, "EIO" }, { EISDIR, "EISDIR" }, { ELOOP, "ELOOP" }, { EMFILE, "EMFILE" },
+        { ENAMETOOLONG, "ENAMETOOLONG" }, { ENFILE, "ENFILE" }, { ENODEV, "ENODEV" }, { ENOENT, "ENOENT" }, { ENOMEM, "ENOMEM" },
+        { ENOTDIR, "ENOTDIR" }, { ENXIO, "ENXIO" }, { EOVERFLOW, "EOVERFLOW" }, { EPERM, "EPERM" }, { ESTALE, "ESTALE" },
+    };
+    for (const auto & [known, name] : names) {
+        if (known == number) {
+            return name;
+        }
+    }
+    return "E" + std::to_string(number);
+}
+
 error io_error(const std::string & path, const char * action, int number) {
-    const char * reason = std::strerror(number);
-    return error("GME_IO_ERROR", std::string("cannot ") + action + " " + printable(path) + ": " + reason)
-        .in_file(path).at_field("errno").found(reason).wanted("a readable regular file");
+    const std::string name = errno_name(number);
+    return error("GME_IO_ERROR", std::string("cannot ") + action + " " + printable(path) + ": " + std::strerror(number) + " (" + name + ")")
+        .in_file(path).at_field("errno").found(name).wanted("a readable regular file");
 }
 
 int64_t modified_ns(const struct stat & status) {
@@ -60,14 +75,8 @@ file_handle::file_handle(const std::string & path) : path_(path) {
 }
 
 file_handle::~file_handle() {
-    if (descriptor_ >= 0) {
-        close(descriptor_);
-    }
+    close(descriptor_);
 }
-
-file_handle::file_handle(file_handle && other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_),
-      device_(other.device_), inode_(other.inode_), modified_ns_(other.modified_ns_) {}
 
 void file_handle::read(uint64_t offset, void * target, size_t size) const {
     char * to = static_cast<char *>(target);
@@ -108,7 +117,6 @@ void file_handle::check_unchanged() const {
 file_mapping::file_mapping(const file_handle & file) : size_(static_cast<size_t>(file.size())) {
     data_ = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor_, 0);
     if (data_ == MAP_FAILED) {
-        data_ = nullptr;
         if (errno == ENOMEM) {
             throw error("GME_OUT_OF_MEMORY", "no address space to map " + printable(file.path()))
                 .in_file(file.path()).found(static_cast<int64_t>(size_));
@@ -118,9 +126,7 @@ file_mapping::file_mapping(const file_handle & file) : size_(static_cast<size_t>
 }
 
 file_mapping::~file_mapping() {
-    if (data_ != nullptr) {
-        munmap(data_, size_);
-    }
+    munmap(data_, size_);
 }
 
 }  // namespace gme
