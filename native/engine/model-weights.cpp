@@ -95,7 +95,7 @@ ggml_tensor * weights_file::create(const gguf_tensor & info) {
 
 ggml_tensor * weights_file::matrix(const std::string & name, int64_t n_in, int64_t n_out) {
     const gguf_tensor & tensor = require(name);
-    if (tensor.ne[0] != n_in || tensor.ne[1] != n_out || tensor.ne[2] != 1 || tensor.ne[3] != 1) {
+    if (tensor.n_dims != 2 || tensor.ne[0] != n_in || tensor.ne[1] != n_out) {
         const int64_t expected[] = { n_in, n_out };
         throw shape_error(file_, tensor, shape_text(expected, 2));
     }
@@ -105,7 +105,7 @@ ggml_tensor * weights_file::matrix(const std::string & name, int64_t n_in, int64
 
 ggml_tensor * weights_file::vector(const std::string & name, int64_t n) {
     const gguf_tensor & tensor = require(name);
-    if (tensor.ne[0] != n || tensor.ne[1] != 1 || tensor.ne[2] != 1 || tensor.ne[3] != 1) {
+    if (tensor.n_dims != 1 || tensor.ne[0] != n) {
         throw shape_error(file_, tensor, shape_text(&n, 1));
     }
     require_type(file_, tensor, tensor.type == GGML_TYPE_F32, "f32");
@@ -283,7 +283,7 @@ static vision_block find_vision_block(weights_file & weights, const vision_confi
 // One frame of the patch convolution: [14 x, 14 y, 3 channels, n_embd], float of any width.
 static const gguf_tensor & require_patch_frame(const weights_file & weights, const std::string & name, int64_t n_embd) {
     const gguf_tensor & tensor = weights.require(name);
-    if (tensor.ne[0] != 14 || tensor.ne[1] != 14 || tensor.ne[2] != 3 || tensor.ne[3] != n_embd) {
+    if (tensor.n_dims != 4 || tensor.ne[0] != 14 || tensor.ne[1] != 14 || tensor.ne[2] != 3 || tensor.ne[3] != n_embd) {
         const int64_t expected[] = { 14, 14, 3, n_embd };
         throw shape_error(weights.file(), tensor, shape_text(expected, 4));
     }
