@@ -118,7 +118,14 @@ bool all_finite(const float * data, int64_t n) {
     };
     std::vector<decoder_sequence> sequences = { make_sequence(planned[static_cast<size_t>(index)]) };
     embed_pictures(model, items, planned, { index }, sequences, look);
-    const auto row = run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), look);
+    const auto run = [&](const stage_tap & tap) {
+        return run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), tap);
+    };
+    const auto row = run(look);
+    // Without taps the last layer computes a row per sequence, which products of quantised weights round in another way.
+    if (first_bad.empty() && !all_finite(run({}).data(), model.decoder_config.n_embd)) {
+        first_bad = "decoder.layer." + std::to_string(model.decoder_config.n_layer - 1);
+    }
     error failure("GME_NON_FINITE", "the model's weights give numbers that are not finite, first in " + (first_bad.empty() ? "pooling" : first_bad));
     failure.in_file(model.decoder_file.path()).at_field(first_bad.empty() ? "embedding" : first_bad).found("NaN or infinity").wanted("finite numbers");
     if (first_bad.empty() && std::inner_product(row.begin(), row.end(), row.begin(), 0.0) < 1e-24) {

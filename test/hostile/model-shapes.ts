@@ -93,13 +93,26 @@ export type Fill = (name: string, dims: readonly number[], kind: TensorKind) => 
 export const bytesOf = ({ block, bytes }: NumberType, dims: readonly number[]): number =>
   (dims.reduce((n, side) => n * side, 1) / block) * bytes;
 
-/** Numbers like those of a fresh model: norms near 1, the rest small. */
+/** Numbers like those of a fresh model: norms near 1, the rest small. The same few thousand again and again. */
 export function modestWeights(random: () => number): Fill {
+  const some = Float32Array.from({ length: 4093 }, () => random() - 0.5); // a prime, so that rows differ
   return (name, dims) => {
     const numbers = new Float32Array(dims.reduce((n, side) => n * side, 1));
     const isNorm = /norm\.weight|ln[12]?\.weight$/.test(name);
-    for (let i = 0; i < numbers.length; i++) numbers[i] = isNorm ? 1 + random() / 8 : (random() - 0.5) / 4;
+    for (let i = 0; i < numbers.length; i++) numbers[i] = isNorm ? 1 + some[i % 4093] / 8 : some[i % 4093] / 4;
     return { type: f32, data: Buffer.from(numbers.buffer) };
+  };
+}
+
+/** Modest vectors, and matrices of random bytes; `mask` keeps scales small where each byte is masked with it. */
+export function randomBlocks(random: () => number, type: NumberType, mask = 0xff): Fill {
+  const modest = modestWeights(random);
+  const some = Buffer.from(Array.from({ length: 65_521 }, () => Math.floor(random() * 256) & mask));
+  return (name, dims, kind) => {
+    if (kind !== "matrix" || dims[0] % type.block !== 0) return modest(name, dims, kind);
+    const data = Buffer.alloc(bytesOf(type, dims));
+    for (let at = 0; at < data.length; at += some.length) some.copy(data, at);
+    return { type, data };
   };
 }
 

@@ -330,7 +330,7 @@ row(t, "G089", "strings that look like byte tokens are plain text", async (t) =>
   const at = tokens.indexOf("<|vision_pad|>");
   for (const name of ["<0x-1>", "<0xZZ>", "<0x>", "<0x41>", "<0xFFFFFFFFFF>"])
     for (const type of [1, 3, 4, 5, 6])
-      await accepted(
+      await acceptedAs(
         t,
         "G089",
         `${name} of type ${type}`,
