@@ -150,7 +150,7 @@ static void read_normalisation(const gguf_file & file, const std::string & key, 
     for (size_t i = 0; i < 3; i++) {
         const float value = (*numbers)[i];
         if (!std::isfinite(value) || std::fabs(value) > 1e3f || (positive && value < 1e-3f)) {
-            throw range_error(file, key, std::to_string(value), positive ? "finite and above 0" : "finite");
+            throw range_error(file, key, std::to_string(value), positive ? "a number in 0.001..1000" : "a number in -1000..1000");
         }
         target[i] = value;
     }

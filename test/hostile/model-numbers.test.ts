@@ -1,15 +1,13 @@
 // G096: weights that are no numbers, or give none. What leaves the engine is a finite vector of length 1, or GME_NON_FINITE at the first
 // stage whose numbers are not finite.
 import t, { type Test } from "tap";
-import { cosine, GmeError, type GmeInput, type GmeModel } from "../../lib/index";
+import { cosine, type GmeError, type GmeInput } from "../../lib/index";
 import { imageFixture } from "../helpers/fixtures";
 import { randomNumbers } from "../lifetime/native-model";
-import { loadHostile } from "./gguf-models";
-import { removeHostile, sameBits, writeHostile } from "./gguf-refusal";
+import { sameBits } from "./gguf-refusal";
 import { type GgufTree, tensorOf } from "./gguf-tree";
 import {
   blockShape,
-  decoderOf,
   f32,
   type Fill,
   type ModelShape,
@@ -17,42 +15,13 @@ import {
   numberTypes,
   randomBlocks,
   smallShape,
-  together,
-  towerOf,
 } from "./model-shapes";
+import { fused, long, modelOf, outcome, picture, short, withModel } from "./model-runs";
 
 t.jobs = 1;
 
 const code = "GME_NON_FINITE";
-const picture: GmeInput = { image: imageFixture("tiny-28x28.png") };
-const fused: GmeInput = { text: "a ~ photo", image: imageFixture("tiny-28x28.png") };
-const short: GmeInput = { text: "a ~ cat" };
-const long: GmeInput = { text: "a ~ cat ".repeat(40) }; // over 128 tokens, from where on products take another way
 const clean: GmeInput = { text: "a cat" };
-
-const modelOf = (shape: ModelShape, fill: Fill): GgufTree => together(decoderOf(shape, fill), towerOf(shape, fill));
-
-async function withModel(single: GgufTree, use: (model: GmeModel) => Promise<void>): Promise<void> {
-  const files = writeHostile({ single });
-  const model = await loadHostile(files.path);
-  try {
-    await use(model);
-  } finally {
-    await model.close();
-    removeHostile(files);
-  }
-}
-
-/** "finite", or the stage that GME_NON_FINITE names; anything else fails. */
-async function outcome(model: GmeModel, input: GmeInput): Promise<string> {
-  try {
-    const vector = await model.embed(input);
-    const length = Math.hypot(...vector);
-    return Math.abs(length - 1) < 1e-4 ? "finite" : `a vector of length ${length}`;
-  } catch (error) {
-    return error instanceof GmeError && error.code === code ? String(error.field) : `${error}`;
-  }
-}
 
 /** The first number of the tensor; of the token embeddings the row of "~", byte 126. */
 function poison(tree: GgufTree, name: string, value: number): void {

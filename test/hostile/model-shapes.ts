@@ -95,7 +95,7 @@ export const bytesOf = ({ block, bytes }: NumberType, dims: readonly number[]): 
 
 /** Numbers like those of a fresh model: norms near 1, the rest small. The same few thousand again and again. */
 export function modestWeights(random: () => number): Fill {
-  const some = Float32Array.from({ length: 4093 }, () => random() - 0.5); // a prime, so that rows differ
+  const some = Float32Array.from({ length: 4093 }, () => random() - 0.5); // a prime: rows differ
   return (name, dims) => {
     const numbers = new Float32Array(dims.reduce((n, side) => n * side, 1));
     const isNorm = /norm\.weight|ln[12]?\.weight$/.test(name);
