@@ -162,7 +162,7 @@ export const tokensOf = (keys: readonly GgufEntry[]): number => tokenList(keys).
 
 export function decoderOf(shape: ModelShape, fill: Fill, vocabulary: GgufEntry[] = smallVocabulary()): GgufTree {
   const { width, heads, headsKv, feedForward, layers } = shape;
-  const headWidth = Math.floor(width / heads);
+  const headWidth = Math.floor(width / Math.max(1, heads));
   const keys = [
     text("general.architecture", "qwen2vl"),
     u32("qwen2vl.block_count", layers),
