@@ -1,6 +1,6 @@
 // Beyond the matrix of rows: models of random shapes and types whose parts fit each other, then changed at up to three places. Each is
 // refused with a GmeError that is no GME_INTERNAL, or embeds to finite vectors or a named stage. Seeded, so that every run is the same:
-// 600 models, 100,000 with GME_TEST_LONG=1. A failure names its number; GME_TEST_MODEL=N tries that one alone.
+// 600 models, 100,000 with GME_TEST_LONG=1 (and tap's --timeout=14400). A failure names its number; GME_TEST_MODEL=N tries that one alone.
 import t from "tap";
 import { GmeError } from "../../lib/index";
 import { randomNumbers } from "../lifetime/native-model";
@@ -18,6 +18,8 @@ import {
   randomBlocks,
   f32,
 } from "./model-shapes";
+
+t.setTimeout(14_400_000);
 
 const count = process.env.GME_TEST_LONG === "1" ? 100_000 : 600;
 const only = process.env.GME_TEST_MODEL === undefined ? undefined : Number(process.env.GME_TEST_MODEL);
@@ -223,7 +225,7 @@ async function tryModel(seed: number): Promise<string> {
 
 const never = /GME_(INTERNAL|ENGINE_CRASHED|OUT_OF_MEMORY|IO_ERROR)|^not|^a vector/;
 
-t.test("G093 models changed at random are refused with a reason or embed", { timeout: 7_200_000 }, async (t) => {
+t.test("G093 models changed at random are refused with a reason or embed", { timeout: 14_400_000 }, async (t) => {
   const counts = new Map<string, number>();
   const wrong: string[] = [];
   for (let seed = only ?? 0; seed < (only === undefined ? count : only + 1); seed++) {
