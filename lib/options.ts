@@ -1,4 +1,4 @@
-import { badArgument, GmeError } from "./errors";
+import { badArgument, GmeError, printable, readFromCaller } from "./errors";
 import { readHostRules } from "./remote-url";
 
 /** One option: its name, type, default and meaning. Checks, help and command-line flags are made from these tables. */
@@ -246,6 +246,11 @@ export function readOptions<T extends object>(
   const result: Record<string, unknown> = {};
   for (const spec of table) if (spec.default !== undefined) result[spec.name] = spec.default;
   if (given === undefined) return result as T & Record<string, unknown>;
+  readFromCaller("GME_OPTION_INVALID", "options", () => readGiven(table, given, result));
+  return result as T & Record<string, unknown>;
+}
+
+function readGiven(table: readonly OptionSpec[], given: unknown, result: Record<string, unknown>): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw badArgument("GME_OPTION_INVALID", "options", "an object", given);
   }
@@ -259,7 +264,6 @@ export function readOptions<T extends object>(
     checkOption(spec, value);
     result[name] = value;
   }
-  return result as T & Record<string, unknown>;
 }
 
 function checkOption(spec: OptionSpec, value: unknown): void {
@@ -321,9 +325,9 @@ export function unknownName(
 ): GmeError {
   const nearest = nearestName(name, known);
   const hint = nearest === undefined ? `known: ${known.join(", ")}` : `did you mean ${nearest}?`;
-  const shown = name.slice(0, 60);
+  const shown = printable(name.slice(0, 60));
   return new GmeError(code, `unknown ${noun} ${shown}; ${hint}`, {
-    field: field.slice(0, 80),
+    field: printable(field.slice(0, 80)),
     value: shown,
     expected: nearest ?? known.join(", "),
   });
