@@ -178,7 +178,8 @@ export function abortError(signal?: AbortSignal): GmeError {
 /** A value for a message or `value`: short, one line, without control or bidirectional characters. */
 export function describe(value: unknown): string {
   if (typeof value === "string") return printable(value);
-  if (value === null || typeof value !== "object") return typeof value === "function" ? "a function" : String(value);
+  if (typeof value === "function") return "a function";
+  if (value === null || typeof value !== "object") return printable(String(value));
   try {
     if (Array.isArray(value)) return `an array of ${value.length}`;
     if (ArrayBuffer.isView(value))
