@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { badArgument, describe, GmeError, printable, readFromCaller } from "./errors";
+import { badArgument, describe, GmeError, readFromCaller } from "./errors";
 import { unknownName } from "./options";
 import type { RemotePolicy } from "./remote-image";
 import { checkRemoteUrl, nameOfUrl } from "./remote-url";
@@ -203,15 +203,15 @@ function readImageString(value: string, field: string, remote: RemotePolicy | un
 }
 
 function readPath(value: string, field: string): string {
-  if (value === "" || value.includes("\0")) throw badArgument("GME_INPUT_INVALID", field, "a path", value);
   checkPathLength(value, field);
+  if (value === "" || value.includes("\0")) throw badArgument("GME_INPUT_INVALID", field, "a path", value);
   return value;
 }
 
+/** Looks at the length only: the first look at a character would write a string of parts out in memory. */
 export function checkPathLength(path: string, field: string): void {
   if (path.length <= maxPathLength) return;
-  throw new GmeError("GME_IO_ERROR", `${printable(path)}: a path of ${path.length} characters`, {
-    file: printable(path),
+  throw new GmeError("GME_IO_ERROR", `${field} is a path of ${path.length} characters: too long`, {
     field,
     value: path.length,
     expected: `at most ${maxPathLength} characters`,

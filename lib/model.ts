@@ -297,10 +297,10 @@ function isList(input: unknown): input is readonly GmeInput[] {
 
 function readModelPath(model: unknown): string {
   if (model instanceof URL && model.protocol === "file:") return fileURLToPath(model);
+  if (typeof model === "string") checkPathLength(model, "model");
   if (typeof model !== "string" || model === "" || model.includes("\0")) {
     throw badArgument("GME_INPUT_INVALID", "model", "the path of a GGUF file or a pulled model's name", model);
   }
-  checkPathLength(model, "model");
   return model;
 }
 
