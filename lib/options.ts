@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { badArgument, GmeError, printable, readFromCaller } from "./errors";
 import { readHostRules } from "./remote-url";
 
@@ -238,7 +239,10 @@ export type ReadLoadOptions = LoadOptions & ReadImageOptions & Required<Pick<Loa
 export type ReadEmbedOptions = EmbedOptions &
   Required<Pick<EmbedOptions, "isQuery" | "overflow" | "specialTokens" | "batchSize">>;
 
-/** Checks the options against a table and returns a plain copy with the defaults filled in. Each property is read once. */
+/**
+ * Checks the options against a table and returns a plain copy with the defaults filled in. Each property is read once. Callbacks keep the
+ * async context of the call, which a thread of the engine's would lose.
+ */
 export function readOptions<T extends object>(
   table: readonly OptionSpec[],
   given: unknown,
@@ -262,7 +266,7 @@ function readGiven(table: readonly OptionSpec[], given: unknown, result: Record<
     const value = (given as Record<string, unknown>)[name];
     if (value === undefined) continue;
     checkOption(spec, value);
-    result[name] = value;
+    result[name] = spec.kind === "function" ? AsyncLocalStorage.bind(value as () => unknown) : value;
   }
 }
 
