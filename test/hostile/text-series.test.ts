@@ -1,4 +1,5 @@
-// Thousands of seeded hostile strings and single characters through the public API; with GME_TEST_LONG=1 every code point there is.
+// Thousands of seeded hostile strings and single characters through the public API; with GME_TEST_LONG=1 every code point there is:
+//   GME_TEST_LONG=1 npx tap --timeout=3600 test/hostile/text-series.test.ts
 import t from "tap";
 import type { GmeInput, GmeModel } from "../../lib/index";
 import { imageFixture } from "../helpers/fixtures";
@@ -24,7 +25,7 @@ t.test(`T28 a text of a single character embeds, ${long ? "every code point" : "
   const codePoints = long
     ? Array.from({ length: 0x110000 }, (_, i) => i)
     : Array.from({ length: 50_000 }, () => Math.floor(random() * 0x110000));
-  const start = performance.now();
+  const start = process.cpuUsage(); // not the clock: other work on the machine does not fail the bound
   const batch = 8_192;
   let [vectors, bad, replaced] = [0, 0, 0];
   const lone = await gme.embed("\ufffd");
@@ -41,13 +42,14 @@ t.test(`T28 a text of a single character embeds, ${long ? "every code point" : "
       if (isSurrogate && maxDelta(vector, lone) > 1e-5) replaced++;
     }
   }
-  const seconds = (performance.now() - start) / 1_000;
+  const { user, system } = process.cpuUsage(start);
+  const seconds = (user + system) / 1e6;
   t.equal(vectors, codePoints.length);
   t.equal(bad, 0, "unit vectors");
   t.equal(replaced, 0, "lone surrogates are U+FFFD");
-  t.ok(seconds <= 600, `${seconds} s`);
+  t.ok(seconds <= 600, `${seconds} s of CPU`);
   t.equal(maxDelta(await gme.embed("hello"), golden), 0);
-  t.comment(`T28: ${vectors} texts of one character, ${bad} not a unit vector, ${seconds.toFixed(0)} s`);
+  t.comment(`T28: ${vectors} texts of one character, ${bad} not a unit vector, ${seconds.toFixed(0)} s of CPU`);
 });
 
 t.test("T15, T19, T21 seeded hostile strings tokenise, count and embed", async (t) => {
