@@ -39,8 +39,7 @@ export function gifPicture(plan: GifPlan): Buffer {
 }
 
 function frameParts(frame: GifFrame): Uint8Array[] {
-  const control =
-    frame.transparent === undefined ? [] : [Uint8Array.of(0x21, 0xf9, 4, 1, 0, 0, frame.transparent, 0)];
+  const control = frame.transparent === undefined ? [] : [Uint8Array.of(0x21, 0xf9, 4, 1, 0, 0, frame.transparent, 0)];
   const head = Buffer.alloc(10);
   head[0] = 0x2c;
   head.writeUInt16LE(frame.left ?? 0, 1);
