@@ -1,10 +1,13 @@
 import { checkPossibleSides, corrupt, truncated } from "./image-errors";
 
+/** libvips keeps a record of each frame, and a frame may be 20 bytes; the size of a GIF is that of its first ones. */
+const maxFrames = 256;
+
 /**
  * Walks to the first frame and counts the pixels that its codes stand for. libvips leaves the rest of a frame blank, without a word, when
- * its codes end early. What follows the first frame is not looked at.
+ * its codes end early. What follows the first frame is not looked at; from the 257th on it is cut off, in `bytes`, which must be ours.
  */
-export function checkGif(bytes: Uint8Array, file: string): void {
+export function checkGif(bytes: Uint8Array, file: string): Uint8Array {
   const ends = (at: number) => {
     if (at > bytes.length) throw truncated(file, "the GIF ends within its first picture");
   };
@@ -29,6 +32,24 @@ export function checkGif(bytes: Uint8Array, file: string): void {
   if (found === "damaged") throw corrupt(file, "the codes of the GIF's first picture make no sense");
   if (found < width * height)
     throw truncated(file, `the GIF's first picture has ${found} of its ${width * height} pixels`);
+  return withoutTail(bytes, at + 1);
+}
+
+/** `from` is where the codes of the first frame begin. */
+function withoutTail(bytes: Uint8Array, from: number): Uint8Array {
+  let at = from;
+  for (let frames = 1; ; ) {
+    while (bytes[at] > 0) at += 1 + bytes[at];
+    at++;
+    const kind = bytes[at];
+    if (kind === 0x2c && frames++ === maxFrames) {
+      bytes[at] = 0x3b;
+      return bytes.subarray(0, at + 1);
+    }
+    if (kind === 0x21) at += 2;
+    else if (kind === 0x2c) at += 11 + paletteBytes(bytes[at + 9]);
+    else return bytes;
+  }
 }
 
 const paletteBytes = (flags: number): number => (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0);

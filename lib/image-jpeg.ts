@@ -12,12 +12,18 @@ interface JpegFrame {
   readonly components: readonly number[];
 }
 
+/** libvips keeps several copies of profiles, comments and the like. Beyond this much of them they are taken out before. */
+const maxExtraBytes = 1024 * 1024;
+
 /**
  * Walks the markers from the first to the end of the picture. libjpeg fills with grey, without a word, the components that no scan carries,
- * takes a table that is missing from another standard, and follows any number of scans. Bytes behind the end are ignored.
+ * takes a table that is missing from another standard, and follows any number of scans. Bytes behind the end are ignored. What comes back
+ * is the picture without its profiles, comments and the like if they are large, within `bytes`, which must be ours.
  */
-export function checkJpeg(bytes: Uint8Array, file: string): void {
-  new JpegWalk(bytes, file).run();
+export function checkJpeg(bytes: Uint8Array, file: string): Uint8Array {
+  const walk = new JpegWalk(bytes, file);
+  walk.run();
+  return walk.withoutExtras();
 }
 
 class JpegWalk {
@@ -26,6 +32,9 @@ class JpegWalk {
   /** Components with data. */
   private readonly seen = new Set<number>();
   private scans = 0;
+  /** Segments that change no pixel, from the marker to their ends. */
+  private readonly extras: [from: number, to: number][] = [];
+  private hasExif = false;
   private readonly view: Buffer;
 
   constructor(
@@ -47,6 +56,7 @@ class JpegWalk {
       else if (marker === 0xdb) this.checkQuantisation(body);
       else if (isFrame(marker)) this.readFrame(marker, body);
       else if (marker === 0xda) this.readScan(body);
+      else if (this.isExtra(marker, body)) this.extras.push([at - 2, end]);
       at = marker === 0xda ? this.endOfData(end) : end;
     }
     this.checkComplete();
@@ -77,6 +87,27 @@ class JpegWalk {
       else if (next !== 0 && (next & 0xf8) !== 0xd0) return at;
       else at += 2;
     }
+  }
+
+  /** Comments and application segments, but for JFIF's, Adobe's and the first EXIF, which tell colours and orientation. */
+  private isExtra(marker: number, body: Buffer): boolean {
+    if (marker === 0xe1 && !this.hasExif && body.toString("latin1", 0, 4) === "Exif") {
+      this.hasExif = true;
+      return false;
+    }
+    return marker === 0xfe || (marker > 0xe0 && marker <= 0xef && marker !== 0xee);
+  }
+
+  withoutExtras(): Uint8Array {
+    const size = this.extras.reduce((sum, [from, to]) => sum + to - from, 0);
+    if (size <= maxExtraBytes) return this.view;
+    let [read, written] = [0, 0];
+    for (const [from, to] of [...this.extras, [this.view.length, this.view.length]]) {
+      this.view.copyWithin(written, read, from);
+      written += from - read;
+      read = to;
+    }
+    return this.view.subarray(0, written);
   }
 
   private readHuffman(body: Buffer): void {
@@ -150,8 +181,9 @@ class JpegWalk {
 /** Baseline, extended and progressive, with Huffman or arithmetic codes; not lossless, not hierarchical. */
 const readableFrames = new Set([0xc0, 0xc1, 0xc2, 0xc9, 0xca]);
 
+/** 0xf7 is JPEG-LS's. */
 const isFrame = (marker: number): boolean =>
-  marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
+  (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc) || marker === 0xf7;
 
 const endMarker = 0xd9;
 

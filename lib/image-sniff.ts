@@ -34,10 +34,8 @@ const leastBytes = { jpeg: 20, png: 57, webp: 20, gif: 14, tiff: 16, avif: 32 } 
 
 /** libvips fills what is missing of some formats without a word, and reads all pictures of others; we do neither. */
 function checkStructure(format: ImageFormat, bytes: Uint8Array, file: string): Uint8Array {
-  if (format === "webp") return checkWebp(bytes, file);
-  const check = { jpeg: checkJpeg, png: checkPng, gif: checkGif, tiff: checkTiff, avif: checkAvif }[format];
-  check(bytes, file);
-  return bytes;
+  const check = { jpeg: checkJpeg, png: checkPng, webp: checkWebp, gif: checkGif, tiff: checkTiff, avif: checkAvif };
+  return check[format](bytes, file) ?? bytes;
 }
 
 function formatOf(b: Uint8Array): ImageFormat | undefined {
