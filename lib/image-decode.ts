@@ -114,7 +114,7 @@ async function readHeader(sharp: Sharp.Sharp, file: string, settings: DecodeSett
   try {
     return await sharp.metadata();
   } catch (error) {
-    throw imageError(error, file, settings);
+    throw withoutMemory(error, file, 0) ?? imageError(error, file, settings);
   }
 }
 
@@ -237,7 +237,7 @@ function imageError(error: unknown, file: string, settings: DecodeSettings): Gme
 
 /** Some codecs do not say that memory ran out; whether what they need at least is there is tried, then. */
 function withoutMemory(error: unknown, file: string, pixels: number): GmeError | undefined {
-  if (!/memory/i.test(String(error))) {
+  if (!/out of memory|insufficient memory|cannot allocate/i.test(String(error))) {
     try {
       new ArrayBuffer(pixels * decodeBytesPerPixel);
       return undefined;
@@ -245,8 +245,11 @@ function withoutMemory(error: unknown, file: string, pixels: number): GmeError |
       // It is not.
     }
   }
-  const reason = `memory ran out while ${pixels} pixels were decoded`;
-  return new GmeError("GME_OUT_OF_MEMORY", `${printable(file)}: ${reason}`, { file, field: "image", cause: error });
+  return new GmeError("GME_OUT_OF_MEMORY", `${printable(file)}: memory ran out while it was decoded`, {
+    file,
+    field: "image",
+    cause: error,
+  });
 }
 
 function tooSlow(file: string, cause?: unknown): GmeError {
