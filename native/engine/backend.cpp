@@ -38,7 +38,11 @@ backend::pool_ptr backend::new_pool(int32_t n_threads) {
 }
 
 backend::backend(int32_t n_threads, const cpu_features & cpu) : n_threads_(n_threads), level_(cpu.level), kernels_(find_product_kernels(cpu)) {
-    ggml_cpu_init();
+    {
+        ggml_scope scope(ggml_scope::on_failure::raise);
+        ggml_cpu_init();
+        require_enough(scope, "to start the CPU backend");
+    }
     pool_  = new_pool(n_threads);
     alone_ = new_pool(1);
     use_pool(true);
