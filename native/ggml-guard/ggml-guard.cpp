@@ -14,6 +14,7 @@
 #define GME_GGML_GUARD
 #include "ggml-guard.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -97,7 +98,12 @@ size_t clean(const char * message, char * target, size_t size) {
     return n;
 }
 
+// Once: other threads may meet the same assertion before the process is gone.
 void write_line(const char * reason) {
+    static std::atomic_flag told = ATOMIC_FLAG_INIT;
+    if (told.test_and_set()) {
+        return;
+    }
     char      line[2400];
     const int n = std::snprintf(line, sizeof line, "gme-embed: ggml cannot go on, the process ends: %s; please report this line\n", reason);
     if (n > 0) {
