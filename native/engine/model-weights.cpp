@@ -75,7 +75,8 @@ ggml_tensor * weights_file::create(const gguf_tensor & info) {
     if (ggml_tensor * known = ggml_get_tensor(context_.get(), info.name.c_str())) {
         return known;
     }
-    ggml_tensor * tensor = ggml_new_tensor(context_.get(), static_cast<ggml_type>(info.type), info.n_dims, info.ne);
+    const ggml_scope scope(ggml_scope::on_failure::raise);
+    ggml_tensor *    tensor = ggml_new_tensor(context_.get(), static_cast<ggml_type>(info.type), info.n_dims, info.ne);
     ggml_set_name(tensor, info.name.c_str());
     created_.emplace_back(tensor, &info);
     return tensor;
@@ -101,7 +102,8 @@ ggml_tensor * weights_file::vector(const std::string & name, int64_t n) {
 }
 
 ggml_tensor * weights_file::owned_matrix(const std::string & name, int64_t ne0, int64_t ne1) {
-    ggml_tensor * tensor = ggml_new_tensor_2d(owned_context_.get(), GGML_TYPE_F32, ne0, ne1);
+    const ggml_scope scope(ggml_scope::on_failure::raise);
+    ggml_tensor *    tensor = ggml_new_tensor_2d(owned_context_.get(), GGML_TYPE_F32, ne0, ne1);
     ggml_set_name(tensor, name.c_str());
     owned_.push_back(tensor);
     return tensor;
