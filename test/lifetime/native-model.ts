@@ -60,6 +60,12 @@ export function randomNumbers(seed: number): () => number {
 export const wait = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** Lets the event loop turn until the time is over: moments finer than a timer's millisecond. */
+export async function turnFor(milliseconds: number): Promise<void> {
+  const end = performance.now() + milliseconds;
+  while (performance.now() < end) await new Promise(setImmediate);
+}
+
 /** The code a job rejects with, or "fulfilled". */
 export const outcomeOf = async (work: Promise<unknown> | NativeJob<unknown>): Promise<string> =>
   ("promise" in work ? work.promise : work).then(
