@@ -41,7 +41,7 @@ t.test("L01 close() at a random moment of an embed() waits for it, a thousand ti
   }
   t.equal(settledFirst, count, "the embed settles before its close");
   t.equal(correct, count, "with the right vectors");
-  t.ok(inTheMiddle > count / 2, "most closes come while the engine computes");
+  t.ok(inTheMiddle > count / 4, "many closes come while the engine computes");
   t.comment(
     `L01: ${count} closes, ${inTheMiddle} of them in the middle of an embed(); ${correct} settled with the right vectors`,
   );

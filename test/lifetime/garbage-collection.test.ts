@@ -3,8 +3,8 @@ import { runInNewContext } from "node:vm";
 import t from "tap";
 import type { NativeModel } from "../../lib/binding";
 import { countThreads } from "./process-state";
-import { rounds } from "./rounds";
-import { embedNow, embedParams, itemsFor, makeItems, open, sameVectors, wait } from "./native-model";
+import { isSanitized, rounds } from "./rounds";
+import { embedNow, embedParams, makeItems, open, sameVectors, wait } from "./native-model";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -28,7 +28,7 @@ async function stormDuring<T>(work: Promise<T>): Promise<T> {
 
 t.test("L03 embed() whose model nobody holds any more is right in a storm of collections", async (t) => {
   const first = await open();
-  const items = await itemsFor(first, 30);
+  const items = makeItems(isSanitized ? 40 : 200);
   const expected = await embedNow(first, items);
   await first.close();
   let collections = 0;

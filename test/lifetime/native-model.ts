@@ -77,7 +77,11 @@ export const sameVectors = (a: Float32Array, b: Float32Array): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
 /** The addon's file and the model's, for processes and threads that run without the TypeScript loader. */
-export function childSetup(items: number): string {
+export function childSetup(items: number, more: Record<string, unknown> = {}): string {
+  return JSON.stringify({ addon: addonFile(), model: modelFile, loadParams, embedParams, items, ...more });
+}
+
+export function addonFile(): string {
   const { resolve } = require("node-gyp-build") as { resolve(folder: string): string };
-  return JSON.stringify({ addon: resolve(root), model: modelFile, loadParams, embedParams, items });
+  return resolve(root);
 }
