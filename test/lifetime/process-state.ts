@@ -39,3 +39,12 @@ export const sharedResidentBytes = (file: string): number => {
     .filter((section) => section.split("\n", 1)[0]?.endsWith(file))
     .reduce((sum, section) => sum + Number(/^Pss:\s+(\d+) kB/m.exec(section)?.[1]) * 1024, 0);
 };
+
+/** Nanoseconds that the main thread was ready to run and waited for a processor; 0 where the system does not say. */
+export const runDelay = (): number => {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[1]);
+  } catch {
+    return 0;
+  }
+};
