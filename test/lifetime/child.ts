@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { isSanitized } from "./rounds";
 
 export interface ChildEnd {
   code: number | null;
@@ -36,7 +37,8 @@ export async function runChild(name: string, args: readonly unknown[], options: 
       options.onOutput?.(String(data), child.pid as number);
     });
   }
-  const watchdog = setTimeout(() => child.kill("SIGKILL"), options.patience ?? 20_000);
+  const patience = (options.patience ?? 20_000) * (isSanitized ? 10 : 1);
+  const watchdog = setTimeout(() => child.kill("SIGKILL"), patience);
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
   clearTimeout(watchdog);
   return { code, signal, output, milliseconds: performance.now() - start };
