@@ -11,7 +11,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { meet, orders, root } from "../test/neighbours/meeting.mjs";
+import { meet, orders, root } from "../test/neighbours/meeting.cjs";
 
 const versions = {
   "onnxruntime-node": "1.30.0",

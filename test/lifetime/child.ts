@@ -7,7 +7,9 @@ import { isSanitized } from "./rounds";
 export interface ChildEnd {
   code: number | null;
   signal: NodeJS.Signals | null;
+  /** Of both streams, in the order it came. */
   output: string;
+  errors: string;
   milliseconds: number;
 }
 
@@ -30,9 +32,10 @@ export async function runChild(name: string, args: readonly unknown[], options: 
     env: { ...process.env, NODE_OPTIONS: "", GME_CHILD_SETUP: options.setup, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let output = "";
+  let [output, errors] = ["", ""];
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (data) => {
+      if (stream === child.stderr) errors += data;
       output += data;
       options.onOutput?.(String(data), child.pid as number);
     });
@@ -41,5 +44,5 @@ export async function runChild(name: string, args: readonly unknown[], options: 
   const watchdog = setTimeout(() => child.kill("SIGKILL"), patience);
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
   clearTimeout(watchdog);
-  return { code, signal, output, milliseconds: performance.now() - start };
+  return { code, signal, output, errors, milliseconds: performance.now() - start };
 }

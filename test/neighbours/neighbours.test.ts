@@ -6,8 +6,7 @@ import t from "tap";
 import { loadFrom } from "../../lib/binding";
 import { root, temporaryFolder } from "../helpers/fixtures";
 import { addonFile } from "../lifetime/native-model";
-
-const { meet, orders } = require("./meeting.mjs") as typeof import("./meeting.mjs");
+import { meet, orders } from "./meeting.cjs";
 
 const addon = addonFile();
 const setup = { addon, folder: root, temporary: temporaryFolder() };
