@@ -89,6 +89,7 @@ function collectReports(title) {
 
 /** One program to its end; `command` is [file, ...args]. */
 function run(title, command, env) {
+  for (const file of readdirSync(reports)) if (file.startsWith(`${title}.`)) rmSync(join(reports, file));
   const start = performance.now();
   const done = spawnSync(command[0], command.slice(1), {
     cwd: root,
@@ -127,7 +128,6 @@ const isAsked = (path) => path.includes(values.only);
 
 if (!values["no-build"]) build();
 installAddon();
-rmSync(reports, { recursive: true, force: true });
 mkdirSync(reports, { recursive: true });
 const programs = readdirSync(join(buildFolder, "bin")).filter((file) => file.startsWith("test-") && isAsked(file));
 for (const program of programs.sort())
