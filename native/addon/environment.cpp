@@ -127,11 +127,10 @@ std::shared_ptr<EngineThread> Environment::start_thread() {
     if (is_halted_) {
         return nullptr;
     }
-    threads_.emplace_back();
-    threads_.back() = EngineThread::start(notices_);
-    auto thread = threads_.back();
-    if (!thread) {
-        threads_.pop_back();
+    threads_.reserve(threads_.size() + 1);
+    auto thread = EngineThread::start(notices_);
+    if (thread) {
+        threads_.push_back(thread);
     }
     return thread;
 }
