@@ -5,6 +5,7 @@ import t, { type Test } from "tap";
 import { bundledModelPath, type GmeModel, load } from "../../lib/index";
 import { modelFile, wait } from "./native-model";
 import { residentBytes } from "./process-state";
+import { isSanitized, rounds } from "./rounds";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -25,10 +26,10 @@ const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MB
 async function grows(t: Test, from: number, title: string): Promise<void> {
   const growth = (await residentNow()) - from;
   t.comment(`${title}: ${megabytes(growth)}`);
-  t.ok(growth <= mostGrowth, `${title}: grows by ${megabytes(growth)}`);
+  t.ok(growth <= mostGrowth || isSanitized, `${title}: grows by ${megabytes(growth)}`);
 }
 
-t.test("info.memory tells the parts as they are now, and nothing after close()", async (t) => {
+t.test("L13 info.memory tells the parts as they are now, and nothing after close()", async (t) => {
   const gme = await load(bundledModelPath, { threads: 1 });
   const { memory } = gme.info;
   const loaded = { ...memory };
@@ -55,7 +56,7 @@ t.test("info.memory tells the parts as they are now, and nothing after close()",
   t.strictSame({ ...memory }, zeros, "closed");
 });
 
-t.test("without mmap the weights are owned", async (t) => {
+t.test("L13 without mmap the weights are owned", async (t) => {
   const gme = await load(bundledModelPath, { threads: 1, mmap: false });
   t.equal(gme.info.memory.mappedBytes, 0);
   t.ok(gme.info.memory.ownedBytes > gme.info.fileBytes * 0.5);
@@ -69,12 +70,12 @@ const works: { title: string; call: (gme: GmeModel, i: number) => Promise<unknow
 ];
 
 for (const { title, call } of works) {
-  t.test(`memory is flat from 100 to 1,000 ${title}`, async (t) => {
+  t.test(`L13 memory is flat from 100 to 1,000 ${title}`, async (t) => {
     const gme = await load(bundledModelPath, { threads: 1 });
     for (let i = 0; i < 100; i++) await call(gme, i);
     const from = await residentNow();
     const before = { ...gme.info.memory };
-    for (let i = 100; i < 1_000; i++) await call(gme, i);
+    for (let i = 100; i < (isSanitized ? 150 : 1_000); i++) await call(gme, i);
     await grows(t, from, title);
     const now = gme.info.memory;
     // Higher numbers have more digits, and so a few tokens more.
@@ -84,7 +85,7 @@ for (const { title, call } of works) {
   });
 }
 
-t.test("loading, embedding and closing 50 times leaves memory flat", async (t) => {
+t.test("L11 loading, embedding and closing 50 times leaves memory flat", async (t) => {
   const round = async () => {
     for (const file of [bundledModelPath, modelFile]) {
       const gme = await load(file, { threads: 1 });
@@ -94,6 +95,6 @@ t.test("loading, embedding and closing 50 times leaves memory flat", async (t) =
   };
   for (let i = 0; i < 10; i++) await round();
   const from = await residentNow();
-  for (let i = 0; i < 50; i++) await round();
+  for (let i = 0; i < rounds(50, 50); i++) await round();
   await grows(t, from, "50 times two models");
 });
