@@ -126,6 +126,7 @@ export class GmeError extends Error {
     }
     const details: Record<string, unknown> = { cause: source.cause };
     for (const key of detailKeys) details[key] = source[key];
+    if (source.field === "errno" && isErrno(source.value)) details.errno = source.value; // the engine's file errors
     const result = new GmeError(source.code, sentence(message, source), details as GmeErrorDetails);
     if (typeof source.stack === "string") result.stack = source.stack.replace(/^Error: /, "GmeError: ");
     return result;

@@ -212,11 +212,22 @@ async function openHere(path: string, options: ReadLoadOptions) {
 }
 
 function readModelPath(model: unknown): string {
-  if (model instanceof URL && model.protocol === "file:") return fileURLToPath(model);
+  if (model instanceof URL && model.protocol === "file:") return readFileUrl(model);
   if (typeof model !== "string" || model === "" || model.includes("\0")) {
     throw badArgument("GME_INPUT_INVALID", "model", "the path of a GGUF file or a pulled model's name", model);
   }
   return model;
+}
+
+/** A file: URL may name another host, or hold what no path holds: %00, %2F, bytes that are not UTF-8. */
+function readFileUrl(url: URL): string {
+  try {
+    const path = fileURLToPath(url);
+    if (!path.includes("\0")) return path;
+  } catch {
+    // Refused below, as every other address that is no path.
+  }
+  throw badArgument("GME_INPUT_INVALID", "model", "a file: URL that is a path", url.href);
 }
 
 /** A path as it stands; what is no file and could be no path is a name of the store. */
@@ -228,12 +239,19 @@ async function locateModel(named: string): Promise<{ path: string; mmproj?: stri
 }
 
 async function checkModelFile(path: string): Promise<void> {
+  let isFolder: boolean;
   try {
-    if ((await stat(path)).isFile()) return;
+    const known = await stat(path);
+    if (known.isFile()) return;
+    isFolder = known.isDirectory();
   } catch (error) {
     throw ioError(error, path);
   }
-  throw new GmeError("GME_IO_ERROR", `${printable(path)}: not a regular file`, { file: path, expected: "a GGUF file" });
+  throw new GmeError("GME_IO_ERROR", `${printable(path)}: not a regular file`, {
+    file: path,
+    expected: "a GGUF file",
+    errno: isFolder ? "EISDIR" : "EINVAL",
+  });
 }
 
 function readCardRequest(request: unknown, required: readonly ("texts" | "images")[]) {

@@ -22,10 +22,25 @@ namespace gme {
 
 namespace {
 
+// The name under which Node knows it, too.
+std::string errno_name(int number) {
+    static const std::pair<int, const char *> names[] = {
+        { EACCES, "EACCES" }, { EINVAL, "EINVAL" }, { EIO, "EIO" }, { EISDIR, "EISDIR" }, { ELOOP, "ELOOP" }, { EMFILE, "EMFILE" },
+        { ENAMETOOLONG, "ENAMETOOLONG" }, { ENFILE, "ENFILE" }, { ENODEV, "ENODEV" }, { ENOENT, "ENOENT" }, { ENOMEM, "ENOMEM" },
+        { ENOTDIR, "ENOTDIR" }, { ENXIO, "ENXIO" }, { EOVERFLOW, "EOVERFLOW" }, { EPERM, "EPERM" }, { ESTALE, "ESTALE" },
+    };
+    for (const auto & [known, name] : names) {
+        if (known == number) {
+            return name;
+        }
+    }
+    return "E" + std::to_string(number);
+}
+
 error io_error(const std::string & path, const char * action, int number) {
-    const char * reason = std::strerror(number);
-    return error("GME_IO_ERROR", std::string("cannot ") + action + " " + printable(path) + ": " + reason)
-        .in_file(path).at_field("errno").found(reason).wanted("a readable regular file");
+    const std::string name = errno_name(number);
+    return error("GME_IO_ERROR", std::string("cannot ") + action + " " + printable(path) + ": " + std::strerror(number) + " (" + name + ")")
+        .in_file(path).at_field("errno").found(name).wanted("a readable regular file");
 }
 
 int64_t modified_ns(const struct stat & status) {

@@ -41,6 +41,11 @@ const char * gguf_type_name(gguf_type type) {
     return names[static_cast<size_t>(type)];
 }
 
+uint64_t gguf_scalar_size(gguf_type type) {
+    static const uint64_t sizes[] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
+    return sizes[static_cast<size_t>(type)];
+}
+
 gguf_file::gguf_file(const std::string & path) : file_(path) {
     gguf_parser(*this).parse();
 }
@@ -65,9 +70,7 @@ int64_t gguf_file::integer_at(gguf_type type, uint64_t at) const {
         case gguf_type::u32: return load<uint32_t>(from);
         case gguf_type::i32: return load<int32_t>(from);
         case gguf_type::u64: return load<uint64_t>(from) > INT64_MAX ? INT64_MAX : load<int64_t>(from);
-        case gguf_type::i64: return load<int64_t>(from);
-        case gguf_type::boolean: return load<uint8_t>(from);
-        default: return 0;
+        default: return load<int64_t>(from);
     }
 }
 
@@ -122,7 +125,33 @@ std::optional<bool> gguf_file::find_boolean(std::string_view key) const {
 
 std::optional<std::string> gguf_file::find_string(std::string_view key) const {
     const gguf_value * value = of_type(key, gguf_type::string, "string");
-    return value == nullptr ? std::optional<std::string>() : std::string(bytes(value->at, value->count));
+    if (value == nullptr) {
+        return {};
+    }
+    const std::string_view text = bytes(value->at, value->count);
+    const auto             bad  = [&](const char * code, const std::string & expected) {
+        return error(code, printable(path()) + ": " + std::string(key) + " is not " + expected)
+            .in_file(path()).at_field(key_field(key)).at_offset(static_cast<int64_t>(value->at)).found(printable(text)).wanted(expected);
+    };
+    if (!is_utf8(text)) {
+        throw bad("GME_GGUF_BAD_UTF8", "UTF-8");
+    }
+    if (text.find('\0') != std::string_view::npos) {
+        throw bad("GME_GGUF_BAD_VALUE", "a text without NUL");
+    }
+    return std::string(text);
+}
+
+std::string_view gguf_file::next_element(uint64_t & at) const {
+    const uint64_t room = header_.size() - at;
+    const uint64_t size = room < 8 ? room : load<uint64_t>(header_.data() + at);
+    if (room < 8 || size > room - 8) {
+        // The parser has checked these lengths: they are others now.
+        throw error("GME_CHANGED_WHILE_OPEN", printable(path()) + " changed while it was read").in_file(path()).at_offset(static_cast<int64_t>(at));
+    }
+    const std::string_view text = bytes(at + 8, size);
+    at += 8 + size;
+    return text;
 }
 
 std::optional<std::vector<std::string>> gguf_file::find_strings(std::string_view key) const {
@@ -137,9 +166,7 @@ std::optional<std::vector<std::string>> gguf_file::find_strings(std::string_view
     texts.reserve(value->count);
     uint64_t at = value->at;
     for (uint64_t i = 0; i < value->count; i++) {
-        const auto size = load<uint64_t>(header_.data() + at);
-        texts.emplace_back(bytes(at + 8, size));
-        at += 8 + size;
+        texts.emplace_back(next_element(at));
     }
     return texts;
 }
@@ -203,6 +230,16 @@ std::string gguf_file::string(std::string_view key) const {
     return *value;
 }
 
+void gguf_file::require_whole() const {
+    for (const auto & [key, most] : { std::pair("split.count", 1), std::pair("split.no", 0) }) {
+        const int64_t found = find_integer(key).value_or(0);
+        if (found < 0 || found > most) {
+            throw error("GME_MODEL_UNSUPPORTED", printable(path()) + ": the file is one part of a split model; join the parts first (gguf-split --merge)")
+                .in_file(path()).at_field(key_field(key)).found(found).wanted("a model in one file");
+        }
+    }
+}
+
 std::string gguf_file::scalar_json(gguf_type type, uint64_t at) const {
     if (type == gguf_type::boolean) {
         return header_[at] != 0 ? "true" : "false";
@@ -214,28 +251,24 @@ std::string gguf_file::scalar_json(gguf_type type, uint64_t at) const {
 }
 
 std::string gguf_file::value_json(const gguf_value & value) const {
-    constexpr uint64_t shown = 16;
-    if (value.type == gguf_type::string) {
-        return json_string(bytes(value.at, value.count));
-    }
-    if (value.type != gguf_type::array) {
-        return scalar_json(value.type, value.at);
-    }
+    const bool     is_array = value.type == gguf_type::array;
+    const bool     is_text  = value.type == gguf_type::string;
+    const uint64_t shown    = is_array ? 16 : 16 << 10;
     if (value.count > shown) {
-        return json_object().add("type", gguf_type_name(value.element)).add("count", static_cast<int64_t>(value.count)).text();
+        return json_object().add("type", gguf_type_name(is_array ? value.element : value.type)).add("count", static_cast<int64_t>(value.count)).text();
+    }
+    if (!is_array) {
+        return is_text ? json_string(bytes(value.at, value.count)) : scalar_json(value.type, value.at);
     }
     std::string text = "[";
     uint64_t    at   = value.at;
     for (uint64_t i = 0; i < value.count; i++) {
         text += i == 0 ? "" : ",";
         if (value.element == gguf_type::string) {
-            const auto size = load<uint64_t>(header_.data() + at);
-            text += json_string(bytes(at + 8, size));
-            at += 8 + size;
+            text += json_string(next_element(at));
         } else {
-            static const uint64_t sizes[] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
             text += scalar_json(value.element, at);
-            at += sizes[static_cast<size_t>(value.element)];
+            at += gguf_scalar_size(value.element);
         }
     }
     return text + "]";

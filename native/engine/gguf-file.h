@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "file-handle.h"
@@ -15,6 +15,7 @@ namespace gme {
 enum class gguf_type : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
 const char * gguf_type_name(gguf_type type);
+uint64_t     gguf_scalar_size(gguf_type type);  // bytes; 0 for strings and arrays
 
 // One value of the metadata. Strings and arrays stay in the header's bytes; `at` is their place in the file.
 struct gguf_value {
@@ -45,7 +46,7 @@ class gguf_file {
     uint64_t            data_start() const { return data_start_; }
     uint64_t            alignment() const { return alignment_; }
     // Bytes of the header: keys and tensor descriptions.
-    std::string_view    header() const { return { header_.data(), header_size_ }; }
+    std::string_view    header() const { return { header_.data(), header_.size() }; }
 
     const std::vector<std::pair<std::string, gguf_value>> & keys() const { return keys_; }
     const std::vector<gguf_tensor> &                        tensors() const { return tensors_; }
@@ -54,6 +55,7 @@ class gguf_file {
 
     // Typed access. The optional forms are empty when the key is absent; a value of another type is GME_GGUF_WRONG_TYPE;
     // integers of another width that hold the same value are accepted. The required forms throw GME_GGUF_MISSING_KEY.
+    // A string is UTF-8 without NUL, or GME_GGUF_BAD_UTF8 and GME_GGUF_BAD_VALUE; those of an array are as they stand.
     std::optional<int64_t>                  find_integer(std::string_view key) const;
     std::optional<double>                   find_number(std::string_view key) const;
     std::optional<bool>                     find_boolean(std::string_view key) const;
@@ -66,7 +68,10 @@ class gguf_file {
     double      number(std::string_view key) const;
     std::string string(std::string_view key) const;
 
-    // The value as JSON text; arrays over 16 elements become {"type","count"}.
+    // Part of a model that was split over several files is GME_MODEL_UNSUPPORTED; no other part is ever looked for.
+    void require_whole() const;
+
+    // The value as JSON text; arrays over 16 elements and strings over 16 KiB become {"type","count"}.
     std::string value_json(const gguf_value & value) const;
 
   private:
@@ -74,19 +79,20 @@ class gguf_file {
 
     const gguf_value * of_type(std::string_view key, gguf_type type, const char * expected) const;
     std::string_view   bytes(uint64_t at, uint64_t size) const { return { header_.data() + at, size }; }
+    std::string_view   next_element(uint64_t & at) const;  // of an array of strings; moves `at` behind it
     int64_t            integer_at(gguf_type type, uint64_t at) const;
     double             number_at(gguf_type type, uint64_t at) const;
     std::string        scalar_json(gguf_type type, uint64_t at) const;
 
     file_handle                                              file_;
     std::vector<char>                                        header_;
-    uint64_t                                                 header_size_ = 0;
-    uint64_t                                                 data_start_  = 0;
-    uint64_t                                                 alignment_   = 32;
+    uint64_t                                                 data_start_ = 0;
+    uint64_t                                                 alignment_  = 32;
     std::vector<std::pair<std::string, gguf_value>>          keys_;
     std::vector<gguf_tensor>                                 tensors_;
-    std::unordered_map<std::string_view, size_t>             key_index_;
-    std::unordered_map<std::string_view, size_t>             tensor_index_;
+    // Trees and no hash tables: a file could choose thousands of names that share a bucket.
+    std::map<std::string_view, size_t>                       key_index_;
+    std::map<std::string_view, size_t>                       tensor_index_;
 };
 
 }  // namespace gme

@@ -96,6 +96,7 @@ std::string json_list(const std::vector<std::string> & texts) {
 }  // namespace
 
 gme_model::gme_model(const std::string & path, const gme_load_params & params) : decoder_file(path) {
+    decoder_file.require_whole();
     decoder_config = gme::read_decoder_config(decoder_file);
     open_vision(params);
     defaults = gme::read_model_defaults(decoder_file);
@@ -136,6 +137,7 @@ void gme_model::open_vision(const gme_load_params & params) {
             return;
         }
         mmproj_file = std::make_unique<gguf_file>(path);
+        mmproj_file->require_whole();
         if (!gme::has_vision_tower(*mmproj_file)) {
             throw error("GME_MMPROJ_MISMATCH", printable(path) + " holds no vision tower" + (gme::has_decoder(*mmproj_file) ? " (it is a decoder)" : ""))
                 .in_file(path).at_field("kv[\"clip.projector_type\"]").found("missing").wanted("qwen2vl_merger");
