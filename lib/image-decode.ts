@@ -2,8 +2,10 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import type Sharp from "sharp";
 import type { NativeImage } from "./binding";
-import { GmeError, ioError, printable } from "./errors";
-import { corrupt, sniffImage, truncated } from "./image-sniff";
+import { abortError, GmeError, ioError, printable } from "./errors";
+import { checkCodec } from "./image-containers";
+import { badFormat, corrupt, truncated } from "./image-errors";
+import { type ImageFormat, sniffImage } from "./image-sniff";
 import { type CheckedImage, maxImageBytes, maxImageSide, tooLarge } from "./input";
 import type { Orientation } from "./options";
 import { fetchRemoteImage } from "./remote-image";
@@ -25,8 +27,9 @@ export async function decodeImage(
     checkSize(image.width, image.height, "<buffer>", settings.maxImagePixels);
     return { data: image.data, width: image.width, height: image.height };
   }
-  const source = await openImage(image, settings, signal);
-  return decodePixels(source, settings);
+  const [bytes, file] = await encodedBytes(image, signal);
+  const source = await withinTime(file, signal, () => openImage(bytes, file, settings));
+  return withinTime(file, signal, () => decodePixels(source, settings));
 }
 
 /** Width and height of the picture as it will be embedded (upright unless orientation is ignored), from its header alone. */
@@ -39,8 +42,31 @@ export async function readImageSize(
     checkSize(image.width, image.height, "<buffer>", settings.maxImagePixels);
     return { width: image.width, height: image.height };
   }
-  const { width, height } = await openImage(image, settings, signal);
+  const [bytes, file] = await encodedBytes(image, signal);
+  const { width, height } = await withinTime(file, signal, () => openImage(bytes, file, settings));
   return { width, height };
+}
+
+/**
+ * Rejects after the time that a picture may take, or when the call is aborted, whatever libvips is doing: it looks at its own time limit
+ * only between rows, and some of its readers decode the whole picture before the first. What it still does is dropped.
+ */
+function withinTime<T>(file: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  if (signal?.aborted) return Promise.reject(abortError(signal));
+  return new Promise((resolve, reject) => {
+    const onAbort = () => settle(() => reject(abortError(signal)));
+    const timer = setTimeout(() => settle(() => reject(tooSlow(file))), decodeSeconds * 1000);
+    const settle = (outcome: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      outcome();
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    work().then(
+      (value) => settle(() => resolve(value)),
+      (error) => settle(() => reject(error)),
+    );
+  });
 }
 
 interface OpenImage {
@@ -51,32 +77,35 @@ interface OpenImage {
   file: string;
 }
 
-/** bytes → format by magic → header → our limits. */
-async function openImage(
-  image: Exclude<CheckedImage, { kind: "pixels" }>,
-  settings: DecodeSettings,
-  signal: AbortSignal | undefined,
-): Promise<OpenImage> {
-  const file = image.kind === "path" ? image.path : image.name;
-  const bytes = await encodedBytes(image, signal);
-  sniffImage(bytes, printable(file));
+/** Format by magic and whole structure → header → our limits. */
+async function openImage(given: Uint8Array, file: string, settings: DecodeSettings): Promise<OpenImage> {
+  const { format, bytes } = sniffImage(given, printable(file));
   const backend = await loadSharp();
   const input = { failOn: "warning", pages: 1, ignoreIcc: true } as const;
   const header = await readHeader(backend(bytes, { ...input, limitInputPixels: 2 ** 40 }), file, settings);
+  checkReader(header, format, printable(file));
   const turned = settings.orientation === "exif" && (header.orientation ?? 1) >= 5 && (header.orientation ?? 1) <= 8;
   const [width, height] = turned ? [header.height, header.width] : [header.width, header.height];
   checkSize(width, height, file, settings.maxImagePixels);
-  if ((header.channels ?? 3) > 5) throw formatError(file, `${header.channels} channels`);
+  if ((header.channels ?? 3) > 5) throw tooManyChannels(file, header.channels);
   return { sharp: backend(bytes, { ...input, limitInputPixels: settings.maxImagePixels }), width, height, file };
 }
 
+/** libvips took the picture for what our sniffer did. */
+function checkReader(header: Sharp.Metadata, format: ImageFormat, file: string): void {
+  if (header.format !== (format === "avif" ? "heif" : format))
+    throw badFormat(file, `${header.format} within ${format}`, `a picture that is ${format} throughout`);
+  if (format === "avif") checkCodec(header.compression, file);
+}
+
+/** The bytes, which are ours, and the picture's name. */
 async function encodedBytes(
   image: Exclude<CheckedImage, { kind: "pixels" }>,
   signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  if (image.kind === "bytes") return image.bytes;
-  if (image.kind === "path") return readImageFile(image.path);
-  return fetchRemoteImage(image.url, image.policy, { field: image.field, signal });
+): Promise<[Uint8Array, string]> {
+  if (image.kind === "bytes") return [image.bytes, image.name];
+  if (image.kind === "path") return [await readImageFile(image.path), image.path];
+  return [await fetchRemoteImage(image.url, image.policy, { field: image.field, signal }), image.name];
 }
 
 async function readHeader(sharp: Sharp.Sharp, file: string, settings: DecodeSettings): Promise<Sharp.Metadata> {
@@ -128,7 +157,7 @@ async function decodePixels(source: OpenImage, settings: DecodeSettings): Promis
   }
   const pixels = width * height;
   if (data.length === pixels * 3) return { data, width, height };
-  if (data.length !== pixels) throw formatError(file, `${data.length / pixels} channels`);
+  if (data.length !== pixels) throw tooManyChannels(file, data.length / pixels);
   const rgb = new Uint8Array(pixels * 3);
   for (let i = 0; i < pixels; i++) rgb.fill(data[i], i * 3, i * 3 + 3);
   return { data: rgb, width, height };
@@ -195,29 +224,26 @@ function imageError(error: unknown, file: string, settings: DecodeSettings): Gme
   const text = error instanceof Error ? error.message : String(error);
   if (/pixel limit/i.test(text))
     return tooLarge(name, "its header announces too many pixels", undefined, `${settings.maxImagePixels} pixels`);
-  if (/timeout/i.test(text)) {
-    return new GmeError("GME_IMAGE_TIMEOUT", `${name}: decoding took more than ${decodeSeconds} s`, {
-      file,
-      field: "image",
-      cause: error,
-    });
-  }
+  if (/timeout/i.test(text)) return tooSlow(file, error);
   if (/unsupported image format|not supported|unsupported/i.test(text))
-    return formatError(file, firstLine(text), error);
-  if (/premature end|truncated|unexpected end|end of (file|stream|data)/i.test(text)) {
-    return new GmeError("GME_IMAGE_TRUNCATED", `${name}: ${firstLine(text)}`, { file, field: "image", cause: error });
-  }
+    return badFormat(name, firstLine(text), "a picture of the formats that are read", error);
+  // libjpeg calls pixels that make no sense a premature end as well.
+  if (/premature end of JPEG image|truncated|unexpected end|end of (file|stream|data$)/i.test(text))
+    return truncated(name, firstLine(text), error);
   return corrupt(name, firstLine(text), error);
 }
 
-function formatError(file: string, found: string, cause?: unknown): GmeError {
-  return new GmeError("GME_IMAGE_FORMAT", `${printable(file)}: ${found}`, {
+function tooSlow(file: string, cause?: unknown): GmeError {
+  return new GmeError("GME_IMAGE_TIMEOUT", `${printable(file)}: decoding took more than ${decodeSeconds} s`, {
     file,
     field: "image",
-    value: found,
-    expected: "a picture of 1 to 4 channels",
+    expected: `at most ${decodeSeconds} s`,
     cause,
   });
+}
+
+function tooManyChannels(file: string, count: number | undefined): GmeError {
+  return badFormat(printable(file), `${count} channels`, "a picture of 1 to 4 channels");
 }
 
 function firstLine(text: string): string {

@@ -1,24 +1,41 @@
-import { GmeError } from "./errors";
+import { checkAvif, checkWebp, hasAvifBrand } from "./image-containers";
+import { badFormat, truncated } from "./image-errors";
+import { checkGif } from "./image-gif";
+import { checkJpeg } from "./image-jpeg";
+import { checkPng } from "./image-png";
+import { checkTiff } from "./image-tiff";
 
 export type ImageFormat = "jpeg" | "png" | "webp" | "gif" | "tiff" | "avif";
 
 const allowed = "JPEG, PNG, WebP, GIF, TIFF or AVIF";
 
-/** The picture's format by its first bytes; extension and MIME type never count. Throws before any decoder sees the bytes. */
-export function sniffImage(bytes: Uint8Array, file: string): ImageFormat {
+export interface SniffedImage {
+  readonly format: ImageFormat;
+  /** What a decoder may see: all of them, or no more than the first picture of several. */
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * The picture's format by its first bytes, and whether its structure is whole; extension and MIME type never count. Throws before any
+ * decoder sees the bytes. They must be ours: what links a first picture to others is taken out of them.
+ */
+export function sniffImage(bytes: Uint8Array, file: string): SniffedImage {
   if (bytes.length === 0) throw truncated(file, "the file is empty");
   const format = formatOf(bytes);
   if (format === undefined) {
     if (bytes.length < 12 && startsLikeImage(bytes)) throw truncated(file, `only ${bytes.length} bytes`);
-    throw new GmeError("GME_IMAGE_FORMAT", `${file}: not a picture that is read (${allowed})`, {
-      file,
-      field: "image",
-      value: hex(bytes.subarray(0, 12)),
-      expected: allowed,
-    });
+    throw badFormat(file, `begins with ${hex(bytes.subarray(0, 12))}, not a picture that is read`, allowed);
   }
-  checkEnd(format, bytes, file);
-  return format;
+  if (bytes.length < leastBytes[format]) throw truncated(file, `only ${bytes.length} bytes`);
+  return { format, bytes: checkStructure(format, bytes, file) };
+}
+
+const leastBytes = { jpeg: 20, png: 57, webp: 20, gif: 14, tiff: 16, avif: 32 } as const;
+
+/** libvips fills what is missing of some formats without a word, and reads all pictures of others; we do neither. */
+function checkStructure(format: ImageFormat, bytes: Uint8Array, file: string): Uint8Array {
+  const check = { jpeg: checkJpeg, png: checkPng, webp: checkWebp, gif: checkGif, tiff: checkTiff, avif: checkAvif };
+  return check[format](bytes, file) ?? bytes;
 }
 
 function formatOf(b: Uint8Array): ImageFormat | undefined {
@@ -40,80 +57,19 @@ const magics: readonly (readonly number[])[] = [
   [...Buffer.from("GIF89a")],
   [...Buffer.from("GIF87a")],
   [0x49, 0x49, 42, 0],
+  [0x49, 0x49, 43, 0],
   [0x4d, 0x4d, 0, 42],
+  [0x4d, 0x4d, 0, 43],
 ];
 
 function startsLikeImage(b: Uint8Array): boolean {
+  if (b.length >= 8 && ascii(b, 4, 8) === "ftyp") return true;
   return magics.some((magic) => magic.slice(0, b.length).every((byte, i) => b[i] === byte));
 }
 
 /** Canon's CR2 is a TIFF that carries "CR" behind its header. */
 function isCameraRaw(b: Uint8Array): boolean {
   return ascii(b, 8, 10) === "CR";
-}
-
-/** An AVIF still or sequence by its major or compatible brands; HEIC brands are not enough. */
-function hasAvifBrand(b: Uint8Array): boolean {
-  const size = Math.min(new DataView(b.buffer, b.byteOffset, 4).getUint32(0), b.length, 256);
-  for (let at = 8; at + 4 <= size; at += 4) {
-    const brand = ascii(b, at, at + 4);
-    if (at !== 12 && (brand === "avif" || brand === "avis")) return true;
-  }
-  return false;
-}
-
-/** libvips takes a PNG without IEND and a JPEG without its header segments for whole pictures; we do not. */
-function checkEnd(format: ImageFormat, bytes: Uint8Array, file: string): void {
-  const least = { jpeg: 20, png: 57, webp: 20, gif: 14, tiff: 16, avif: 32 }[format];
-  if (bytes.length < least) throw truncated(file, `only ${bytes.length} bytes`);
-  if (format === "png") checkPng(bytes, file);
-}
-
-/** Walks the chunk lengths: IHDR with a possible size first, IEND at the end. Bytes behind IEND are ignored. */
-function checkPng(bytes: Uint8Array, file: string): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (ascii(bytes, 12, 16) !== "IHDR") throw corrupt(file, "the PNG does not begin with IHDR");
-  checkPngSides(view.getUint32(16), view.getUint32(20), file);
-  let at = 8;
-  while (at + 12 <= bytes.length) {
-    const length = view.getUint32(at);
-    if (ascii(bytes, at + 4, at + 8) === "IEND") return;
-    at += 12 + length;
-  }
-  throw truncated(file, "the PNG ends before IEND");
-}
-
-function checkPngSides(width: number, height: number, file: string): void {
-  for (const [name, side] of [
-    ["width", width],
-    ["height", height],
-  ] as const) {
-    if (side === 0 || side >= 2 ** 31 - 1) {
-      throw new GmeError("GME_IMAGE_DIMENSIONS", `${file}: ${name} ${side}`, {
-        file,
-        field: `image.${name}`,
-        value: side,
-        expected: "a positive size",
-      });
-    }
-  }
-}
-
-export function truncated(file: string, reason: string): GmeError {
-  return new GmeError("GME_IMAGE_TRUNCATED", `${file}: ${reason}`, {
-    file,
-    field: "image",
-    expected: "a whole picture",
-  });
-}
-
-export function corrupt(file: string, reason: string, cause?: unknown): GmeError {
-  return new GmeError("GME_IMAGE_CORRUPT", `${file}: ${reason}`, {
-    file,
-    field: "image",
-    expected: "a picture that decodes without warnings",
-    cause,
-  });
 }
 
 function begins(bytes: Uint8Array, magic: readonly number[]): boolean {
