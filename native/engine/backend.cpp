@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "error.h"
 #include "ggml-alloc.h"
@@ -23,51 +24,53 @@ namespace gme {
 
 namespace {
 
-ggml_threadpool_t new_pool(int32_t n_threads) {
-    ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
-    params.poll                   = 5;  // some milliseconds: awake from layer to layer, asleep when nothing is called
-    return ggml_threadpool_new(&params);
-}
-
 constexpr double operations_worth_sharing = 32e6;  // about half a millisecond of one core
 
 }  // namespace
 
+backend::pool_ptr backend::new_pool(int32_t n_threads) {
+    ggml_scope             scope(ggml_scope::on_failure::raise);
+    ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+    params.poll                   = 5;  // some milliseconds: awake from layer to layer, asleep when nothing is called
+    pool_ptr pool(ggml_threadpool_new(&params));
+    require_enough(scope, "for the engine's threads");
+    return pool;
+}
+
 backend::backend(int32_t n_threads, const cpu_features & cpu) : n_threads_(n_threads), level_(cpu.level), kernels_(find_product_kernels(cpu)) {
-    cpu_.reset(ggml_backend_cpu_init());
+    {
+        ggml_scope scope(ggml_scope::on_failure::raise);
+        ggml_cpu_init();
+        require_enough(scope, "to start the CPU backend");
+    }
     pool_  = new_pool(n_threads);
     alone_ = new_pool(1);
-    allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
-    if (!cpu_ || pool_ == nullptr || alone_ == nullptr || !allocator_) {
-        release_pools();
-        throw error("GME_OUT_OF_MEMORY", "the CPU backend could not be started");
-    }
     use_pool(true);
     reserve_scratch(product_scratch_bytes());
 }
 
 void backend::use_pool(bool alone) {
-    ggml_backend_cpu_set_n_threads(cpu_.get(), alone ? 1 : n_threads_);
-    ggml_backend_cpu_set_threadpool(cpu_.get(), alone ? alone_ : pool_);  // puts the other pool's threads to sleep
-}
-
-void backend::release_pools() {
-    cpu_.reset();  // before the pools that it uses
-    for (ggml_threadpool_t pool : { pool_, alone_ }) {
-        if (pool != nullptr) {
-            ggml_threadpool_free(pool);
-        }
+    ggml_threadpool * wanted = alone ? alone_.get() : pool_.get();
+    if (in_use_ != nullptr && in_use_ != wanted) {
+        ggml_threadpool_pause(in_use_);
     }
-}
-
-backend::~backend() {
-    release_pools();
+    in_use_ = wanted;
 }
 
 void backend::set_abort(abort_callback callback, void * data) {
     abort_      = callback;
     abort_data_ = data;
-    ggml_backend_cpu_set_abort_callback(cpu_.get(), callback, data);
+}
+
+// Called by ggml on the calling thread, while the others wait for it: an exception must not pass through.
+bool backend::ask_abort(void * data) noexcept {
+    auto * self = static_cast<backend *>(data);
+    try {
+        return self->abort_(self->abort_data_);
+    } catch (...) {
+        self->abort_threw_ = std::current_exception();
+        return true;
+    }
 }
 
 void backend::check_abort() const {
@@ -81,12 +84,12 @@ void backend::set_profile(stage_profile * profile) {
 }
 
 size_t backend::compute_bytes() const {
-    return ggml_gallocr_get_buffer_size(allocator_.get(), 0);
+    return allocator_ ? ggml_gallocr_get_buffer_size(allocator_.get(), 0) : 0;
 }
 
 void backend::trim(size_t keep) {
     if (compute_bytes() > keep) {
-        allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+        allocator_.reset();
     }
 }
 
@@ -95,7 +98,7 @@ void backend::reserve_scratch(size_t bytes) {
         bytes = (bytes + 63) / 64 * 64;
         scratch_.reset();
         scratch_bytes_ = 0;
-        scratch_.reset(new (std::align_val_t(64), std::nothrow) char[bytes * static_cast<size_t>(n_threads_)]);
+        scratch_       = allocate_aligned(bytes * static_cast<size_t>(n_threads_));
         if (!scratch_) {
             throw error("GME_OUT_OF_MEMORY", "no memory for the threads to work in");
         }
@@ -103,8 +106,45 @@ void backend::reserve_scratch(size_t bytes) {
     }
 }
 
+// Planned anew each time: the allocator takes a graph for the last one when their nodes are alike, whatever the leafs are.
+void backend::plan_memory(ggml_cgraph * nodes) {
+    ggml_scope scope(ggml_scope::on_failure::raise);
+    try {
+        if (!allocator_) {
+            allocator_.reset(ggml_gallocr_new(graph_memory()));
+        }
+        const bool planned = ggml_gallocr_reserve(allocator_.get(), nodes) && ggml_gallocr_alloc_graph(allocator_.get(), nodes);
+        require_enough(scope, "to compute a graph");
+        if (!planned) {
+            throw error("GME_OUT_OF_MEMORY", "no memory to compute a graph");
+        }
+    } catch (...) {
+        allocator_.reset();
+        throw;
+    }
+}
+
 void backend::compute(ggml_cgraph * nodes) {
-    const ggml_status status = ggml_backend_graph_compute(cpu_.get(), nodes);
+    ggml_cplan plan = ggml_graph_plan(nodes, in_use_ == alone_.get() ? 1 : n_threads_, in_use_);
+    if (plan.work_size > work_bytes_) {
+        work_.reset();
+        work_bytes_ = 0;
+        work_       = allocate_aligned(plan.work_size);
+        if (!work_) {
+            throw error("GME_OUT_OF_MEMORY", "no memory to compute a graph");
+        }
+        work_bytes_ = plan.work_size;
+    }
+    plan.work_data           = reinterpret_cast<uint8_t *>(work_.get());
+    plan.abort_callback      = abort_ == nullptr ? nullptr : ask_abort;
+    plan.abort_callback_data = this;
+    const ggml_status status = [&] {
+        const ggml_scope scope(ggml_scope::on_failure::end_process);
+        return ggml_graph_compute(nodes, &plan);
+    }();
+    if (abort_threw_) {
+        std::rethrow_exception(std::exchange(abort_threw_, nullptr));
+    }
     if (status == GGML_STATUS_ABORTED) {
         throw error("GME_ABORTED", "the call was aborted");
     }
@@ -113,26 +153,17 @@ void backend::compute(ggml_cgraph * nodes) {
     }
 }
 
-state_memory::state_memory(size_t n_tensors) {
-    ggml_init_params params = { ggml_tensor_overhead() * (n_tensors + 1), nullptr, /*no_alloc*/ true };
-    context_.reset(ggml_init(params));
-    if (!context_) {
-        throw error("GME_OUT_OF_MEMORY", "no memory for the state's descriptions");
-    }
-}
+state_memory::state_memory(size_t n_tensors) : context_(n_tensors) {}
 
 ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1) {
-    ggml_tensor * tensor = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, ne0, ne1);
+    const ggml_scope scope(ggml_scope::on_failure::raise);
+    ggml_tensor *    tensor = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, ne0, ne1);
     ggml_set_name(tensor, name);
     return tensor;
 }
 
 void state_memory::allocate() {
-    buffer_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), ggml_backend_cpu_buffer_type()));
-    if (!buffer_) {
-        throw error("GME_OUT_OF_MEMORY", "no memory for hidden states, keys and values");
-    }
-    ggml_backend_buffer_clear(buffer_.get(), 0);
+    memory_ = tensor_memory::of_all(context_.get());
 }
 
 graph::graph(backend & backend, size_t n_nodes_max) : backend_(backend) {
@@ -142,12 +173,8 @@ graph::graph(backend & backend, size_t n_nodes_max) : backend_(backend) {
     if (backend_.arena_.size() < size) {
         backend_.arena_.resize(size);
     }
-    ggml_init_params params = { backend_.arena_.size(), backend_.arena_.data(), /*no_alloc*/ true };
-    context_.reset(ggml_init(params));
-    if (!context_) {
-        throw error("GME_OUT_OF_MEMORY", "no memory for a graph");
-    }
-    nodes_ = ggml_new_graph_custom(context_.get(), n_tensors, false);
+    context_ = new_context(backend_.arena_.data(), backend_.arena_.size());
+    nodes_   = ggml_new_graph_custom(context_.get(), n_tensors, false);
 }
 
 ggml_tensor * graph::input_f32(const float * data, int64_t ne0, int64_t ne1) {
@@ -237,11 +264,7 @@ double graph::counted_flop(int first, int end) const {
 }
 
 void graph::run() {
-    // Planned anew each time: the allocator takes a graph for the last one when their nodes are alike, whatever the leafs are.
-    ggml_gallocr_t allocator = backend_.allocator_.get();
-    if (!ggml_gallocr_reserve(allocator, nodes_) || !ggml_gallocr_alloc_graph(allocator, nodes_)) {
-        throw error("GME_OUT_OF_MEMORY", "no memory to compute a graph");
-    }
+    backend_.plan_memory(nodes_);
     for (const auto & [tensor, data] : inputs_) {
         ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
     }
@@ -268,13 +291,9 @@ void graph::run_section(const section & part, int end) {
     if (n_nodes == 0 && part.flop == 0) {
         return;
     }
-    const auto       size   = static_cast<size_t>(std::max(1, n_nodes));
-    ggml_init_params params = { ggml_graph_overhead_custom(size, false) + ggml_tensor_overhead(), nullptr, /*no_alloc*/ true };
-    ggml_context_ptr context(ggml_init(params));
-    if (!context) {
-        throw error("GME_OUT_OF_MEMORY", "no memory for a section of a graph");
-    }
-    ggml_cgraph * nodes = ggml_new_graph_custom(context.get(), size, false);
+    const auto           size = static_cast<size_t>(std::max(1, n_nodes));
+    const tensor_context context(0, ggml_graph_overhead_custom(size, false));
+    ggml_cgraph *        nodes = ggml_new_graph_custom(context.get(), size, false);
     for (int i = part.first; i < end; i++) {
         ggml_graph_add_node(nodes, ggml_graph_node(nodes_, i));
     }

@@ -3,14 +3,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "ggml-cpp.h"
 #include "ggml-cpu.h"
 #include "matrix-product.h"
 #include "stage-profile.h"
+#include "tensor-memory.h"
 
 namespace gme {
 
@@ -34,11 +35,10 @@ class backend {
   public:
     // `cpu`: what our own kernels may use, detect_cpu() outside tests.
     explicit backend(int32_t n_threads, const cpu_features & cpu = detect_cpu());  // GME_OUT_OF_MEMORY
-    ~backend();
     backend(const backend &)             = delete;
     backend & operator=(const backend &) = delete;
 
-    // Asked between the nodes of every graph until it is replaced; nullptr: never stops.
+    // Asked between the nodes of every graph until it is replaced; nullptr: never stops. What it throws stops the graph too.
     void    set_abort(abort_callback callback, void * data);
     // Throws GME_ABORTED when the callback answers true.
     void    check_abort() const;
@@ -60,27 +60,33 @@ class backend {
   private:
     friend class graph;
 
-    void use_pool(bool alone);
-    void compute(ggml_cgraph * nodes);
-    void release_pools();
-
-    struct aligned_delete {
-        void operator()(char * at) const { ::operator delete[](at, std::align_val_t(64)); }
+    struct pool_delete {
+        void operator()(ggml_threadpool * pool) const { ggml_threadpool_free(pool); }
     };
+    using pool_ptr = std::unique_ptr<ggml_threadpool, pool_delete>;
+
+    static pool_ptr new_pool(int32_t n_threads);
+    static bool     ask_abort(void * data) noexcept;
+    void            use_pool(bool alone);
+    void            plan_memory(ggml_cgraph * nodes);
+    void            compute(ggml_cgraph * nodes);
 
     int32_t            n_threads_ = 1;
     cpu_level          level_     = cpu_level::portable;
     product_kernels    kernels_;
-    std::unique_ptr<char[], aligned_delete> scratch_;
+    aligned_bytes      scratch_;
     size_t             scratch_bytes_ = 0;  // of each thread
-    ggml_backend_ptr   cpu_;
-    ggml_threadpool_t  pool_  = nullptr;
-    ggml_threadpool_t  alone_ = nullptr;  // the calling thread only, for graphs too small to share
-    ggml_gallocr_ptr   allocator_;
-    std::vector<char>  arena_;  // tensor descriptions of the graph being built
+    aligned_bytes      work_;               // ggml's own scratch
+    size_t             work_bytes_ = 0;
+    pool_ptr           pool_;
+    pool_ptr           alone_;            // the calling thread only, for graphs too small to share
+    ggml_threadpool *  in_use_ = nullptr;  // one of the two
+    ggml_gallocr_ptr   allocator_;        // made when a graph needs it
+    std::vector<char>  arena_;            // tensor descriptions of the graph being built
     abort_callback     abort_      = nullptr;
     void *             abort_data_ = nullptr;
-    stage_profile *    profile_    = nullptr;
+    std::exception_ptr abort_threw_;
+    stage_profile *    profile_ = nullptr;
 };
 
 // Tensors that live over many graphs: hidden states, keys and values, positions. All f32, zero at first.
@@ -91,8 +97,8 @@ class state_memory {
     void          allocate();  // GME_OUT_OF_MEMORY
 
   private:
-    ggml_context_ptr        context_;
-    ggml_backend_buffer_ptr buffer_;
+    tensor_context context_;
+    tensor_memory  memory_;
 };
 
 // One graph: built, run once, gone. Only one at a time per backend.
@@ -155,6 +161,7 @@ class graph {
     void   run_section(const section & part, int end);
 
     class backend &      backend_;
+    ggml_scope           scope_{ ggml_scope::on_failure::raise };  // while the graph is built
     ggml_context_ptr     context_;
     ggml_cgraph *        nodes_ = nullptr;
     std::vector<input>   inputs_;

@@ -150,6 +150,15 @@ decoder_pass plan_pass(gme_model & model, const std::vector<decoder_sequence> & 
     return plan_decoder_pass(sequences, model.openings);
 }
 
+// Reading a page of a mapped file that is not there any more would end the process; of a file that was written to, give wrong vectors.
+void check_mapped_files(const gme_model & model) {
+    for (const auto * weights : { model.decoder_tensors.get(), model.mmproj_tensors.get() }) {
+        if (weights != nullptr && weights->mapped_bytes() > 0) {
+            weights->file().file().check_bytes_unchanged();
+        }
+    }
+}
+
 void run_pass(gme_model & model, const gme_item * items, const std::vector<planned_item> & planned, const std::vector<int32_t> & indices, const stage_tap & tap,
               float * embeddings) {
     const int32_t                 n_embd = model.decoder_config.n_embd;
@@ -157,6 +166,7 @@ void run_pass(gme_model & model, const gme_item * items, const std::vector<plann
     for (const int32_t index : indices) {
         sequences.push_back(make_sequence(planned[static_cast<size_t>(index)]));
     }
+    check_mapped_files(model);
     embed_pictures(model, items, planned, indices, sequences, tap);
     const decoder_pass pass   = plan_pass(model, sequences, tap);
     const auto         hidden = run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, pass, tap);

@@ -104,15 +104,20 @@ void file_handle::read(uint64_t offset, void * target, size_t size) const {
     }
 }
 
-void file_handle::check_unchanged() const {
+void file_handle::check_bytes_unchanged() const {
     struct stat status;
     if (fstat(descriptor_, &status) != 0) {
         throw io_error(path_, "examine", errno);
     }
     if (static_cast<uint64_t>(status.st_size) != size_ || modified_ns(status) != modified_ns_) {
+        const bool resized = static_cast<uint64_t>(status.st_size) != size_;
         throw error("GME_CHANGED_WHILE_OPEN", printable(path_) + " changed while it was loaded")
-            .in_file(path_).at_field("size").found(static_cast<int64_t>(status.st_size)).wanted(std::to_string(size_) + " bytes, unchanged");
+            .in_file(path_).at_field(resized ? "size" : "modified").found(static_cast<int64_t>(status.st_size)).wanted(std::to_string(size_) + " bytes, unchanged");
     }
+}
+
+void file_handle::check_unchanged() const {
+    check_bytes_unchanged();
     struct stat named;
     if (stat(path_.c_str(), &named) == 0 &&
         (static_cast<uint64_t>(named.st_dev) != device_ || static_cast<uint64_t>(named.st_ino) != inode_)) {

@@ -26,6 +26,9 @@ class file_handle {
     // Errors: GME_CHANGED_WHILE_OPEN when size, time or identity differ from those at opening.
     void check_unchanged() const;
 
+    // The same of the open file's bytes only, cheap enough for every call: its name may be gone or another's. Errors: as above.
+    void check_bytes_unchanged() const;
+
   private:
     friend class file_mapping;
 

@@ -4,10 +4,13 @@
 
 #include "gme.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 #include "embedding.h"
 #include "error.h"
@@ -30,28 +33,36 @@ char * copy_text(const std::string & text) {
     return copy;
 }
 
-// A gme_error with room for its texts in one allocation, so that it can be made when memory is short.
-void set_error(gme_error ** target, const char * code, const std::string & message, const gme::error * detail) {
+// For when there is not even memory for an error. Of the thread, since callers may write into theirs; never freed.
+gme_error * error_without_memory() {
+    static thread_local gme_error last;
+    last = { "GME_OUT_OF_MEMORY", "out of memory", "", "", "", "", -1, -1 };
+    return &last;
+}
+
+// A gme_error with room for its texts in one allocation. Called from handlers of exceptions: it throws none.
+void set_error(gme_error ** target, std::string_view code, std::string_view message, const gme::error * detail) noexcept {
     if (target == nullptr) {
         return;
     }
-    const std::string empty;
-    const std::string texts[] = { code, message, detail ? detail->file : empty, detail ? detail->field : empty, detail ? detail->value : empty,
-                                  detail ? detail->expected : empty };
-    size_t            size    = sizeof(gme_error);
-    for (const auto & text : texts) {
+    const std::string_view texts[] = { code, message, detail ? std::string_view(detail->file) : "", detail ? std::string_view(detail->field) : "",
+                                       detail ? std::string_view(detail->value) : "", detail ? std::string_view(detail->expected) : "" };
+    size_t                 size    = sizeof(gme_error);
+    for (const auto text : texts) {
         size += text.size() + 1;
     }
     auto * made = static_cast<gme_error *>(std::malloc(size));
-    *target     = made;
     if (made == nullptr) {
+        *target = error_without_memory();
         return;
     }
+    *target              = made;
     const char ** fields[] = { &made->code, &made->message, &made->file, &made->field, &made->value, &made->expected };
     char *        at       = reinterpret_cast<char *>(made + 1);
     for (size_t i = 0; i < 6; i++) {
-        std::memcpy(at, texts[i].c_str(), texts[i].size() + 1);
-        *fields[i] = at;
+        std::copy(texts[i].begin(), texts[i].end(), at);
+        at[texts[i].size()] = '\0';
+        *fields[i]          = at;
         at += texts[i].size() + 1;
     }
     made->offset = detail ? detail->offset : -1;
@@ -66,10 +77,13 @@ template <typename F> gme_status guarded(gme_error ** target, F && call) {
         call();
         return GME_STATUS_OK;
     } catch (const gme::error & failure) {
-        set_error(target, failure.code.c_str(), failure.what(), &failure);
+        set_error(target, failure.code, failure.what(), &failure);
         return failure.code == "GME_ABORTED" ? GME_STATUS_ABORTED : GME_STATUS_ERROR;
     } catch (const std::bad_alloc &) {
         set_error(target, "GME_OUT_OF_MEMORY", "out of memory", nullptr);
+    } catch (const std::system_error & failure) {
+        const bool scarce = failure.code() == std::errc::resource_unavailable_try_again || failure.code() == std::errc::not_enough_memory;
+        set_error(target, scarce ? "GME_OUT_OF_MEMORY" : "GME_INTERNAL", failure.what(), nullptr);  // scarce: a thread
     } catch (const std::exception & failure) {
         set_error(target, "GME_INTERNAL", failure.what(), nullptr);
     } catch (...) {
@@ -126,7 +140,10 @@ gme::image_plan plan_from(const gme_image_plan & plan, const gme_image & image) 
 extern "C" {
 
 void gme_error_free(gme_error * error) {
-    std::free(error);
+    // Texts of an error that was allocated lie behind it.
+    if (error != nullptr && error->code == reinterpret_cast<const char *>(error + 1)) {
+        std::free(error);
+    }
 }
 
 gme_load_params gme_load_params_default(void) {

@@ -46,15 +46,6 @@ void require_type(const gguf_file & file, const gguf_tensor & tensor, bool good,
     }
 }
 
-ggml_context_ptr new_context(size_t n_tensors) {
-    ggml_init_params params = { ggml_tensor_overhead() * (n_tensors + 1), nullptr, /*no_alloc*/ true };
-    ggml_context_ptr context(ggml_init(params));
-    if (!context) {
-        throw error("GME_OUT_OF_MEMORY", "no memory for the tensors' descriptions");
-    }
-    return context;
-}
-
 constexpr uint64_t tensor_alignment = 64;
 
 uint64_t aligned(uint64_t size) {
@@ -63,9 +54,8 @@ uint64_t aligned(uint64_t size) {
 
 }  // namespace
 
-weights_file::weights_file(const gguf_file & file, bool use_mmap, size_t n_extra_tensors) : file_(file) {
-    context_       = new_context(file.tensors().size());
-    owned_context_ = new_context(n_extra_tensors);
+weights_file::weights_file(const gguf_file & file, bool use_mmap, size_t n_extra_tensors)
+    : file_(file), context_(file.tensors().size()), owned_context_(n_extra_tensors) {
     // ggml's CPU backend wants tensors at multiples of 32 bytes; a file with a smaller alignment is copied.
     if (use_mmap && file.alignment() % 32 == 0 && file.file().size() > 0) {
         mapping_ = std::make_unique<file_mapping>(file.file());
@@ -119,16 +109,12 @@ ggml_tensor * weights_file::owned_matrix(const std::string & name, int64_t ne0, 
 
 void weights_file::load(const progress & on_progress) {
     if (!owned_.empty()) {
-        owned_buffer_.reset(ggml_backend_alloc_ctx_tensors_from_buft(owned_context_.get(), ggml_backend_cpu_buffer_type()));
-        if (!owned_buffer_) {
-            throw error("GME_OUT_OF_MEMORY", "no memory for the patch embedding").in_file(file_.path());
-        }
+        owned_memory_ = tensor_memory::of_all(owned_context_.get());
     }
     if (mapping_) {
-        buffer_.reset(ggml_backend_cpu_buffer_from_ptr(mapping_->data(), mapping_->size()));
-        ggml_backend_buffer_set_usage(buffer_.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        memory_ = tensor_memory(mapping_->data(), mapping_->size());
         for (const auto & [tensor, info] : created_) {
-            ggml_backend_tensor_alloc(buffer_.get(), tensor, static_cast<char *>(mapping_->data()) + info->offset);
+            memory_.place(tensor, info->offset);
         }
         return;
     }
@@ -136,18 +122,14 @@ void weights_file::load(const progress & on_progress) {
     for (const auto & [tensor, info] : created_) {
         total += aligned(info->size);
     }
-    buffer_.reset(ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), total));
-    if (!buffer_) {
-        throw error("GME_OUT_OF_MEMORY", "no memory for the weights").in_file(file_.path()).found(static_cast<int64_t>(total)).wanted("bytes of free memory");
-    }
-    char *             base  = static_cast<char *>(ggml_backend_buffer_get_base(buffer_.get()));
+    memory_ = tensor_memory(total);
     uint64_t           at    = 0;
     constexpr uint64_t piece = 8ull << 20;
     for (const auto & [tensor, info] : created_) {
-        ggml_backend_tensor_alloc(buffer_.get(), tensor, base + at);
+        memory_.place(tensor, at);
         for (uint64_t done = 0; done < info->size; done += piece) {
             const uint64_t n = std::min(piece, info->size - done);
-            file_.file().read(info->offset + done, base + at + done, n);
+            file_.file().read(info->offset + done, memory_.data() + at + done, n);
             on_progress(n);
         }
         at += aligned(info->size);
@@ -155,8 +137,7 @@ void weights_file::load(const progress & on_progress) {
 }
 
 uint64_t weights_file::owned_bytes() const {
-    uint64_t bytes = owned_buffer_ ? ggml_backend_buffer_get_size(owned_buffer_.get()) : 0;
-    return bytes + (buffer_ && !mapping_ ? ggml_backend_buffer_get_size(buffer_.get()) : 0);
+    return owned_memory_.size() + (mapping_ ? 0 : memory_.size());
 }
 
 std::vector<std::string> weights_file::unused() const {

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "ggml-cpp.h"
 #include "gguf-file.h"
 #include "model-config.h"
+#include "tensor-memory.h"
 
 namespace gme {
 
@@ -79,9 +79,9 @@ class weights_file {
 
     const gguf_file &             file_;
     std::unique_ptr<file_mapping> mapping_;
-    ggml_context_ptr              context_;        // tensors of the file
-    ggml_context_ptr              owned_context_;  // tensors that are computed at load
-    ggml_backend_buffer_ptr       buffer_, owned_buffer_;
+    tensor_context                context_;        // tensors of the file
+    tensor_context                owned_context_;  // tensors that are computed at load
+    tensor_memory                 memory_, owned_memory_;
     std::vector<std::pair<ggml_tensor *, const gguf_tensor *>> created_;
     std::vector<ggml_tensor *>                                 owned_;
 };

@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -58,13 +57,6 @@ std::vector<float> random_numbers(size_t n) {
     return numbers;
 }
 
-// ggml tells stderr of every tensor that it repacks; only warnings and errors are anybody's business.
-void quiet_log(ggml_log_level level, const char * text, void *) {
-    if (level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR) {
-        std::fputs(text, stderr);
-    }
-}
-
 ggml_backend_dev_t cpu_device() {
     return ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0);
 }
@@ -87,17 +79,15 @@ class product {
   public:
     // `source` [n_out, n_in] of `type`, as a file holds it.
     product(backend & cpu, const tensor_type & type, const std::vector<char> & source, ggml_backend_buffer_type_t layout, const product_size & size)
-        : cpu_(cpu), size_(size), rows_(random_numbers(static_cast<size_t>(size.n_in * size.n_tokens))) {
-        const ggml_init_params params = { 4 * ggml_tensor_overhead(), nullptr, /*no_alloc*/ true };
-        context_.reset(ggml_init(params));
-        if (!context_) {
-            throw error("GME_OUT_OF_MEMORY", "no memory for the description of a product");
-        }
+        : cpu_(cpu), size_(size), rows_(random_numbers(static_cast<size_t>(size.n_in * size.n_tokens))), context_(3) {
+        ggml_scope scope(ggml_scope::on_failure::raise);
         weights_ = ggml_new_tensor_2d(context_.get(), static_cast<ggml_type>(type.id), size.n_in, size.n_out);
-        buffer_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), layout));
+        buffer_.reset(ggml_backend_buft_alloc_buffer(layout, ggml_backend_buft_get_alloc_size(layout, weights_)));
+        require_enough(scope, "for the weights of a product");
         if (!buffer_) {
             throw error("GME_OUT_OF_MEMORY", "no memory for the weights of a product");
         }
+        ggml_backend_tensor_alloc(buffer_.get(), weights_, ggml_backend_buffer_get_base(buffer_.get()));
         ggml_tensor * rows = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, size.n_in, size.n_tokens);
         // A repacking layout takes some types and shapes only.
         fits_ = ggml_backend_dev_supports_op(cpu_device(), ggml_mul_mat(context_.get(), weights_, rows));
@@ -125,7 +115,7 @@ class product {
     backend &               cpu_;
     product_size            size_;
     std::vector<float>      rows_;  // [n_tokens, n_in]
-    ggml_context_ptr        context_;
+    tensor_context          context_;
     ggml_backend_buffer_ptr buffer_;
     ggml_tensor *           weights_ = nullptr;
     bool                    fits_    = false;
@@ -197,10 +187,18 @@ double read_pass(const std::vector<uint64_t> & words, int32_t n_threads, std::ve
     const size_t             part  = words.size() / static_cast<size_t>(n_threads);
     std::vector<std::thread> others;
     const auto               read_part = [&](size_t i) { folded[i] ^= fold_words(words.data() + i * part, words.data() + (i + 1) * part); };
-    for (size_t i = 1; i < static_cast<size_t>(n_threads); i++) {
-        others.emplace_back(read_part, i);
+    size_t                   n_started = 1;  // the first part is the caller's own
+    try {
+        for (; n_started < static_cast<size_t>(n_threads); n_started++) {
+            others.emplace_back(read_part, n_started);
+        }
+    } catch (const std::exception &) {
+        // No more threads are to be had: the caller reads what is left.
     }
     read_part(0);
+    for (; n_started < static_cast<size_t>(n_threads); n_started++) {
+        read_part(n_started);
+    }
     for (auto & other : others) {
         other.join();
     }
@@ -233,7 +231,6 @@ gme_roofline measure_roofline(const std::string & type, int32_t n_threads, doubl
     if (!(seconds >= 0 && seconds <= 600)) {
         throw error("GME_OPTION_INVALID", "seconds out of range").at_field("seconds").found(std::to_string(seconds)).wanted("0…600");
     }
-    ggml_log_set(quiet_log, nullptr);
     gme_roofline roofline = {};
     backend      cpu(n_threads);
     cpu.set_abort(abort, abort_data);
