@@ -29,7 +29,8 @@ static napi_value js_load(Napi::CallbackInfo & info) {
     if (!reader.load(info[0], info[1], &args) || !reader.callback(info[2], "onProgress", &on_progress)) {
         return environment->refuse(reader.cause);
     }
-    return environment->submit(std::make_shared<LoadJob>(std::move(args)), environment->start_thread(), on_progress);
+    const auto job = std::make_shared<LoadJob>(std::move(args));  // before the thread, which nobody would end if this failed
+    return environment->submit(job, environment->start_thread(), on_progress);
 }
 
 static napi_value js_inspect_file(Napi::CallbackInfo & info) {
@@ -139,7 +140,12 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
 }  // namespace gme_addon
 
 static Napi::Object init_addon(Napi::Env env, Napi::Object exports) {
-    return gme_addon::init(env, exports);
+    try {
+        return gme_addon::init(env, exports);
+    } catch (...) {
+        gme_addon::js_throw_current(env);
+        return exports;
+    }
 }
 
 NODE_API_MODULE(gme_embed, init_addon)

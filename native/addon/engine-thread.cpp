@@ -48,21 +48,24 @@ void NoticeQueue::keep_loop_alive(bool alive) {
     }
 }
 
-void NoticeQueue::post(notice entry) {
+void NoticeQueue::post(notice_slot & slot, notice entry) noexcept {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!bell_) {
         return;
     }
-    entries_.push_back(std::move(entry));
+    slot.front() = std::move(entry);
+    entries_.splice(entries_.end(), slot);
     if (entries_.size() == 1) {
         // napi_closing is a normal answer: the environment is ending and nobody waits for the notice.
         napi_call_threadsafe_function(bell_, nullptr, napi_tsfn_nonblocking);
     }
 }
 
-std::vector<notice> NoticeQueue::take() {
+notice_slot NoticeQueue::take() noexcept {
+    notice_slot taken;
     std::lock_guard<std::mutex> lock(mutex_);
-    return std::exchange(entries_, {});
+    taken.swap(entries_);
+    return taken;
 }
 
 struct EngineThread::native_thread {
@@ -101,8 +104,6 @@ bool EngineThread::spawn() noexcept {
 #endif
 }
 
-EngineThread::EngineThread(std::shared_ptr<NoticeQueue> notices) : notices_(std::move(notices)) {}
-
 std::shared_ptr<EngineThread> EngineThread::start(std::shared_ptr<NoticeQueue> notices) {
     std::shared_ptr<EngineThread> thread(new EngineThread(std::move(notices)));
     thread->thread_ = std::make_unique<native_thread>();
@@ -112,6 +113,8 @@ std::shared_ptr<EngineThread> EngineThread::start(std::shared_ptr<NoticeQueue> n
     }
     return thread;
 }
+
+EngineThread::EngineThread(std::shared_ptr<NoticeQueue> notices) : notices_(std::move(notices)), ended_slot_(1) {}
 
 // Environment joins before it drops its reference, so nothing is left to do; a running thread would use freed memory.
 EngineThread::~EngineThread() {
@@ -187,13 +190,13 @@ void EngineThread::withdraw(const std::shared_ptr<Job> & job) {
         queue_.erase(found);
     }
     job->withdraw();
-    notices_->post({job, nullptr, false});
+    notices_->post(job->settled_slot, {job, nullptr, false});
 }
 
 void EngineThread::post_progress(Job & job) noexcept {
     // The running job is the only one that reports; running_ is written by this thread alone.
     if (running_.get() == &job) {
-        notices_->post({running_, nullptr, true});
+        notices_->post(running_->progress_slot, {running_, nullptr, true});
     }
 }
 
@@ -220,7 +223,7 @@ void EngineThread::loop() noexcept {
         lock.unlock();
         running_->execute(*this);
         publish_memory();  // before JS hears of the end
-        notices_->post({running_, nullptr, false});
+        notices_->post(running_->settled_slot, {running_, nullptr, false});
         lock.lock();
         running_.reset();
     }
@@ -235,7 +238,7 @@ void EngineThread::loop() noexcept {
     if (last) {
         last->execute(*this);
     }
-    notices_->post({std::move(last), shared_from_this(), false});
+    notices_->post(ended_slot_, {std::move(last), shared_from_this(), false});
 }
 
 }  // namespace gme_addon

@@ -12,17 +12,8 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 namespace gme_addon {
-
-// What an engine thread tells the JS thread. With `ended` set the thread runs no more and can be joined without waiting; the job
-// beside it is the close() that ended it, if any.
-struct notice {
-    std::shared_ptr<Job>          job;
-    std::shared_ptr<EngineThread> ended;
-    bool                          progress = false;
-};
 
 // The notices of all engine threads of one environment, with one thread-safe function as the bell.
 class NoticeQueue {
@@ -31,12 +22,12 @@ class NoticeQueue {
     bool open(napi_env env, napi_threadsafe_function_call_js drain, void * context);
     void close();                       // JS thread, when no engine thread runs any more
     void keep_loop_alive(bool alive);   // JS thread
-    void post(notice entry);            // any thread
-    std::vector<notice> take();         // JS thread
+    void post(notice_slot & slot, notice entry) noexcept;  // any thread; `slot` is empty afterwards
+    notice_slot take() noexcept;                           // JS thread; all that were posted
 
   private:
     std::mutex               mutex_;
-    std::vector<notice>      entries_;
+    notice_slot              entries_;
     napi_env                 env_  = nullptr;
     napi_threadsafe_function bell_ = nullptr;
 };
@@ -60,6 +51,9 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
     void        post_progress(Job & job) noexcept;
     gme_model * model = nullptr;
 
+    // JS thread: what V8 was told of memory().
+    int64_t accounted_bytes = 0;
+
   private:
     explicit EngineThread(std::shared_ptr<NoticeQueue> notices);
 
@@ -77,6 +71,7 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
     std::shared_ptr<Job>             running_;
     std::shared_ptr<Job>             last_;
     gme_memory                       memory_{};  // read by others while the model computes
+    notice_slot                      ended_slot_;
     bool                             finishing_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "environment.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace gme_addon {
@@ -77,10 +78,16 @@ void Environment::shut_down(void * context) {
     }
 }
 
+// Room for the entry comes first: a running thread that is not in the list would be waited for without end.
 std::shared_ptr<EngineThread> Environment::start_thread() {
-    auto thread = is_halted_ ? nullptr : EngineThread::start(notices_);
-    if (thread) {
-        threads_.push_back(thread);
+    if (is_halted_) {
+        return nullptr;
+    }
+    threads_.emplace_back();
+    threads_.back() = EngineThread::start(notices_);
+    auto thread = threads_.back();
+    if (!thread) {
+        threads_.pop_back();
     }
     return thread;
 }
@@ -92,17 +99,19 @@ std::shared_ptr<EngineThread> Environment::service_thread() {
     return service_;
 }
 
-napi_value Environment::promise_for(Job & job) {
+// The job's promise; NULL when JS cannot make one. An idle open model must not keep the process alive, a promise that somebody
+// awaits must.
+napi_value Environment::hold(const std::shared_ptr<Job> & job) {
     napi_value promise;
-    return napi_create_promise(env_, &job.deferred, &promise) == napi_ok ? promise : nullptr;
-}
-
-// An idle open model must not keep the process alive, a promise that somebody awaits must.
-void Environment::hold(const std::shared_ptr<Job> & job) {
     pending_.insert(job);
+    if (napi_create_promise(env_, &job->deferred, &promise) != napi_ok) {
+        pending_.erase(job);
+        return nullptr;
+    }
     if (pending_.size() == 1) {
         notices_->keep_loop_alive(true);
     }
+    return promise;
 }
 
 void Environment::let_go(const std::shared_ptr<Job> & job) {
@@ -130,21 +139,26 @@ Napi::Value Environment::submit(const std::shared_ptr<Job> & job, const std::sha
     if (!thread) {
         return refuse(is_halted_ ? failure_aborted() : failure_out_of_memory());
     }
-    napi_value promise = promise_for(*job);
+    job->thread = thread;
+    napi_value promise = hold(job);
     if (!promise) {
+        job->discard();
         return Napi::Value();
     }
     if (on_progress) {
         napi_create_reference(env_, on_progress, 1, &job->on_progress);
     }
-    job->thread = thread;
-    hold(job);
-    if (!thread->push(job)) {
-        job->refuse(failure_closed());
+    Napi::Value handle;
+    try {
+        handle = handle_new(env_, promise, job);
+    } catch (...) {
+        job->deferred = nullptr;  // nobody has seen the promise
         settle(*job);
         let_go(job);
+        throw;
     }
-    return handle_new(env_, promise, job);
+    enqueue(job, [&] { return thread->push(job); });
+    return handle;
 }
 
 Napi::Value Environment::refuse(failure cause) {
@@ -159,47 +173,84 @@ Napi::Value Environment::refuse(failure cause) {
 }
 
 napi_value Environment::submit_last(const std::shared_ptr<Job> & job, EngineThread & thread) {
-    napi_value promise = promise_for(*job);
-    if (!promise) {
-        return nullptr;
-    }
-    hold(job);
-    if (!thread.push_last(job)) {
-        // The thread ends already, for example after a failed load: there is nothing to wait for.
-        job->refuse(failure_closed());
-        settle(*job);
-        let_go(job);
+    napi_value promise = hold(job);
+    if (promise) {
+        enqueue(job, [&] { return thread.push_last(job); });
     }
     return promise;
 }
 
-void Environment::settle(Job & job) {
+// `push` answers false when the thread takes no more jobs and throws when there is no memory for one; both settle the promise now.
+template <typename F> void Environment::enqueue(const std::shared_ptr<Job> & job, const F & push) {
+    bool refused = true;
+    try {
+        refused = !push();
+        if (refused) {
+            job->refuse(failure_closed());
+        }
+    } catch (const std::bad_alloc &) {
+        job->refuse_for_memory();
+    }
+    if (refused) {
+        settle(*job);
+        let_go(job);
+    }
+}
+
+// NULL where the job failed or its result cannot be made.
+static napi_value result_of(napi_env env, Job & job) noexcept {
+    try {
+        return job.succeeded() ? job.result(env) : nullptr;
+    } catch (...) {
+        return nullptr;
+    }
+}
+
+static napi_value reason_of(napi_env env, const Job & job) noexcept {
+    napi_value thrown = js_exception_take(env);
+    if (thrown) {
+        return thrown;
+    }
+    try {
+        return js_error_new(env, job.succeeded() ? failure_out_of_memory() : job.cause());
+    } catch (...) {
+        return js_out_of_memory_new(env);
+    }
+}
+
+// Runs inside a C callback of Node, so nothing may be thrown.
+void Environment::settle(Job & job) noexcept {
     napi_deferred deferred = std::exchange(job.deferred, nullptr);
     napi_ref on_progress   = std::exchange(job.on_progress, nullptr);
     if (on_progress) {
         napi_delete_reference(env_, on_progress);
     }
-    if (!deferred) {
-        return;
-    }
     // Every status below may say that JS cannot run any more (a worker being terminated); then nobody waits for the promise.
-    napi_value value = job.succeeded() ? job.result(env_) : nullptr;
+    napi_value value = deferred ? result_of(env_, job) : nullptr;
     if (value) {
         napi_resolve_deferred(env_, deferred, value);
         return;
     }
-    napi_value reason = js_exception_take(env_);
-    if (!reason) {
-        reason = js_error_new(env_, job.succeeded() ? failure_out_of_memory() : job.cause());
-    }
+    job.discard();
+    napi_value reason = deferred ? reason_of(env_, job) : nullptr;
     if (reason) {
         napi_reject_deferred(env_, deferred, reason);
     }
 }
 
+// V8 counts what a model holds outside its heap, and collects models that nobody closed the sooner. Mapped weights are not memory
+// that a collection gives back.
+void Environment::account(EngineThread & thread) noexcept {
+    const gme_memory memory = thread.memory();
+    const int64_t    bytes  = memory.owned + memory.compute + memory.kept;
+    int64_t          all    = 0;
+    if (bytes != thread.accounted_bytes && napi_adjust_external_memory(env_, bytes - thread.accounted_bytes, &all) == napi_ok) {
+        thread.accounted_bytes = bytes;
+    }
+}
+
 // A callback that throws stops its own job, which then rejects with what was thrown.
-void Environment::deliver_progress(Job & job) {
-    job.progress_taken();
+void Environment::deliver_progress(Job & job) noexcept {
     napi_value callback;
     napi_value receiver;
     napi_value value;
@@ -215,17 +266,25 @@ void Environment::deliver_progress(Job & job) {
     }
 }
 
-void Environment::handle(const notice & entry) {
+void Environment::handle(notice_slot & slot) noexcept {
     Napi::HandleScope scope(env_);
+    const notice entry = slot.front();
     if (entry.progress) {
+        entry.job->progress_taken(slot);
         deliver_progress(*entry.job);
         return;
     }
+    slot.clear();
     if (entry.ended) {
         entry.ended->join();
+        account(*entry.ended);
         threads_.erase(std::remove(threads_.begin(), threads_.end(), entry.ended), threads_.end());
     }
     if (entry.job) {
+        const auto thread = entry.job->thread.lock();
+        if (thread) {
+            account(*thread);
+        }
         settle(*entry.job);
         let_go(entry.job);
     }
@@ -238,8 +297,11 @@ void Environment::drain(napi_env env, napi_value, void * context, void *) {
         return;
     }
     auto * self = static_cast<Environment *>(context);
-    for (const notice & entry : self->notices_->take()) {
-        self->handle(entry);
+    notice_slot all = self->notices_->take();
+    while (!all.empty()) {
+        notice_slot one;
+        one.splice(one.end(), all, all.begin());
+        self->handle(one);
     }
 }
 

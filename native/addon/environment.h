@@ -37,12 +37,13 @@ class Environment {
 
     bool       halt_at_exit();
     void       halt();
-    napi_value promise_for(Job & job);
-    void       hold(const std::shared_ptr<Job> & job);
+    napi_value hold(const std::shared_ptr<Job> & job);
     void       let_go(const std::shared_ptr<Job> & job);
-    void       settle(Job & job);
-    void       deliver_progress(Job & job);
-    void       handle(const notice & entry);
+    void       settle(Job & job) noexcept;
+    void       account(EngineThread & thread) noexcept;
+    void       deliver_progress(Job & job) noexcept;
+    void       handle(notice_slot & slot) noexcept;
+    template <typename F> void enqueue(const std::shared_ptr<Job> & job, const F & push);
 
     napi_env                                   env_;
     std::shared_ptr<NoticeQueue>               notices_;

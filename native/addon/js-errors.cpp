@@ -2,12 +2,21 @@
 
 #include "gme.h"
 
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+
 namespace gme_addon {
+
+static constexpr const char * memory_code = "GME_OUT_OF_MEMORY";
+static constexpr const char * memory_text = "Not enough memory for this operation";
 
 failure failure_from_engine(gme_error * error) {
     if (!error) {
         return failure_internal("the engine reported a failure without saying which");
     }
+    const std::unique_ptr<gme_error, void (*)(gme_error *)> owned(error, gme_error_free);
     failure cause;
     cause.code     = error->code;
     cause.message  = error->message;
@@ -17,7 +26,6 @@ failure failure_from_engine(gme_error * error) {
     cause.expected = error->expected;
     cause.offset   = error->offset;
     cause.item     = error->item;
-    gme_error_free(error);
     return cause;
 }
 
@@ -37,7 +45,7 @@ failure failure_closed() {
 }
 
 failure failure_out_of_memory() {
-    return failure_make("GME_OUT_OF_MEMORY", "Not enough memory for this operation");
+    return failure_make(memory_code, memory_text);
 }
 
 failure failure_internal(const char * what) {
@@ -89,7 +97,48 @@ napi_value js_error_new(napi_env env, const failure & cause) {
     return error;
 }
 
-napi_value js_exception_take(napi_env env) {
+napi_value js_out_of_memory_new(napi_env env) noexcept {
+    napi_value code;
+    napi_value message;
+    napi_value error;
+    if (napi_create_string_utf8(env, memory_code, strlen(memory_code), &code) != napi_ok ||
+        napi_create_string_utf8(env, memory_text, strlen(memory_text), &message) != napi_ok ||
+        napi_create_error(env, code, message, &error) != napi_ok) {
+        return nullptr;
+    }
+    return error;
+}
+
+static napi_value throw_value(napi_env env, napi_value error) noexcept {
+    if (error) {
+        napi_throw(env, error);
+    }
+    return nullptr;
+}
+
+napi_value js_throw(napi_env env, const failure & cause) {
+    return throw_value(env, js_error_new(env, cause));
+}
+
+napi_value js_throw_current(napi_env env) noexcept {
+    try {
+        try {
+            throw;
+        } catch (const std::bad_alloc &) {
+            return throw_value(env, js_out_of_memory_new(env));
+        } catch (const std::length_error &) {
+            return throw_value(env, js_out_of_memory_new(env));
+        } catch (const std::exception & error) {
+            return js_throw(env, failure_internal(error.what()));
+        } catch (...) {
+            return js_throw(env, failure_internal("unknown exception"));
+        }
+    } catch (...) {
+        return throw_value(env, js_out_of_memory_new(env));  // there was no memory for the text
+    }
+}
+
+napi_value js_exception_take(napi_env env) noexcept {
     bool pending = false;
     napi_value exception = nullptr;
     if (napi_is_exception_pending(env, &pending) != napi_ok || !pending) {

@@ -33,7 +33,14 @@ failure failure_internal(const char * what);
 // JS thread. A JS Error with own properties code, file?, field?, offset?, value?, expected?, item?; NULL when JS cannot run any more.
 napi_value js_error_new(napi_env env, const failure & cause);
 
+// JS thread. The error of failure_out_of_memory(), made without memory of our own.
+napi_value js_out_of_memory_new(napi_env env) noexcept;
+
+// JS thread. Both answer NULL, with a JS exception pending; the second, for a handler, throws the C++ exception that it handles.
+napi_value js_throw(napi_env env, const failure & cause);
+napi_value js_throw_current(napi_env env) noexcept;
+
 // JS thread. Takes a pending JS exception away and returns it; NULL where none is pending.
-napi_value js_exception_take(napi_env env);
+napi_value js_exception_take(napi_env env) noexcept;
 
 }  // namespace gme_addon

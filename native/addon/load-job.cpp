@@ -32,8 +32,13 @@ void LoadJob::run(EngineThread & thread) {
     conclude(status, error);
     if (thread.model) {
         info_ = gme_model_info(thread.model);
-    } else {
-        thread.finish();  // nothing can follow a failed load
+    }
+}
+
+void LoadJob::discard() noexcept {
+    const auto owner = thread.lock();
+    if (owner) {
+        owner->finish();
     }
 }
 

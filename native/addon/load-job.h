@@ -11,6 +11,8 @@ class LoadJob : public Job {
     explicit LoadJob(load_args args) : args_(std::move(args)) {}
     napi_value result(napi_env env) override;  // the model object
 
+    void       discard() noexcept override;    // nobody will use the thread: it frees what it has loaded and ends
+
   protected:
     void run(EngineThread & thread) override;
 

@@ -39,15 +39,14 @@ napi_value ModelWrap::create(napi_env env, std::shared_ptr<EngineThread> thread,
     napi_value self;
     napi_value text = js_text(env, info);
     const napi_property_descriptor property = {"info", nullptr, nullptr, nullptr, nullptr, text, napi_enumerable, nullptr};
-    auto * wrap = new ModelWrap(std::move(thread));
+    std::unique_ptr<ModelWrap> wrap(new ModelWrap(std::move(thread)));
     if (!text || napi_get_reference_value(env, environment->model_class, &constructor) != napi_ok ||
         napi_new_instance(env, constructor, 0, nullptr, &self) != napi_ok ||
         napi_define_properties(env, self, 1, &property) != napi_ok || napi_type_tag_object(env, self, &type_tag) != napi_ok ||
-        napi_wrap(env, self, wrap, finalize, nullptr, nullptr) != napi_ok) {
-        wrap->thread_->finish();
-        delete wrap;
+        napi_wrap(env, self, wrap.get(), finalize, nullptr, nullptr) != napi_ok) {
         return nullptr;
     }
+    wrap.release();  // the object's, until finalize
     return self;
 }
 

@@ -13,7 +13,7 @@ class ModelWrap {
   public:
     static bool define(napi_env env, Environment & environment);  // the class; false: a JS exception is pending
 
-    // The object for the model that `thread` has loaded. NULL when JS cannot make it; the model is then freed by its thread.
+    // The object for the model that `thread` has loaded. NULL when JS cannot make it; the load's discard() then frees the model.
     static napi_value create(napi_env env, std::shared_ptr<EngineThread> thread, const std::string & info);
 
   private:

@@ -1,5 +1,6 @@
 import t from "tap";
 import { binding } from "../../lib/binding";
+import { load } from "../../lib/index";
 import {
   embedNow,
   embedParams,
@@ -11,30 +12,57 @@ import {
   outcomeOf,
   randomNumbers,
   sameVectors,
-  wait,
+  turnFor,
 } from "./native-model";
+import { rounds, tally } from "./rounds";
 
-t.test("L01 close() at a random moment of an embed() waits for it", async (t) => {
+t.test("L01 close() at a random moment of an embed() waits for it, a thousand times", async (t) => {
   const random = randomNumbers(1);
   const first = await open();
-  const items = await itemsFor(first, 15);
+  const items = await itemsFor(first, 4);
   const expected = await embedNow(first, items);
+  const began = performance.now();
+  await embedNow(first, items);
+  const length = performance.now() - began;
   await first.close();
-  let settledFirst = 0;
-  let correct = 0;
-  for (let round = 0; round < 100; round++) {
+  const count = rounds(1000, 1000);
+  let [settledFirst, correct, inTheMiddle] = [0, 0, 0];
+  for (let round = 0; round < count; round++) {
     const model = await open();
     let settled = false;
     const running = embedNow(model, items).finally(() => {
       settled = true;
     });
-    await wait(random() * 15);
+    await turnFor(random() * length);
+    if (!settled) inTheMiddle++;
     await model.close();
     if (settled) settledFirst++;
     if (sameVectors(await running, expected)) correct++;
   }
-  t.equal(settledFirst, 100, "the embed settles before its close");
-  t.equal(correct, 100, "with the right vectors");
+  t.equal(settledFirst, count, "the embed settles before its close");
+  t.equal(correct, count, "with the right vectors");
+  t.ok(inTheMiddle > count / 4, "many closes come while the engine computes");
+  t.comment(
+    `L01: ${count} closes, ${inTheMiddle} of them in the middle of an embed(); ${correct} settled with the right vectors`,
+  );
+});
+
+t.test("L01 close() of the public API at a random moment lets every accepted call end", async (t) => {
+  const random = randomNumbers(2);
+  const count = rounds(50, 1000);
+  const outcomes: string[] = [];
+  for (let round = 0; round < count; round++) {
+    const gme = await load(modelFile, { mmproj: loadParams.mmproj, threads: 1 });
+    const accepted = [gme.embedBatch(["a cat", "a dog", "a horse"]), gme.embed("one more")];
+    await turnFor(random() * 3);
+    const closing = gme.close();
+    const refused = outcomeOf(gme.embed("too late"));
+    outcomes.push(...(await Promise.all(accepted.map(outcomeOf))), await refused);
+    await closing;
+  }
+  t.equal(outcomes.filter((how) => how === "fulfilled").length, count * 2);
+  t.equal(outcomes.filter((how) => how === "GME_MODEL_CLOSED").length, count);
+  t.comment(`L01: public API, ${count} closes: ${tally(outcomes)}`);
 });
 
 t.test("L01 jobs called before close() still run, in order", async (t) => {
@@ -61,6 +89,16 @@ t.test("L02 close() is idempotent, alone and sixteen at a time", async (t) => {
   t.same(await Promise.all(closes), Array(16).fill(undefined));
   t.ok((await running).length > 0);
   t.equal(await model.close(), undefined, "also afterwards");
+  t.comment("L02: 16 closes at once and one afterwards are one close");
+});
+
+t.test("L02 the end of a scope that holds the model closes it", async (t) => {
+  const gme = await load(modelFile, { mmproj: loadParams.mmproj, threads: 1 });
+  const running = gme.embed("a cat");
+  await gme[Symbol.asyncDispose]();
+  t.equal(await outcomeOf(running), "fulfilled");
+  t.equal(await outcomeOf(gme.embed("a cat")), "GME_MODEL_CLOSED");
+  t.equal(await outcomeOf(gme[Symbol.asyncDispose]()), "fulfilled", "twice is once");
 });
 
 t.test("L02 every method of a closed model rejects with GME_MODEL_CLOSED", async (t) => {
@@ -88,6 +126,7 @@ t.test("L14 three models close in every order and the others keep their vectors"
     [2, 0, 1],
     [2, 1, 0],
   ];
+  let compared = 0;
   for (const order of orders) {
     const models = await Promise.all([
       open(),
@@ -102,7 +141,11 @@ t.test("L14 three models close in every order and the others keep their vectors"
       if (!model) throw new Error("no such model");
       await model.close();
       left.delete(model);
-      for (const other of left) t.ok(sameVectors(await embedNow(other, items), vectors[0] as Float32Array));
+      for (const other of left) {
+        t.ok(sameVectors(await embedNow(other, items), vectors[0] as Float32Array));
+        compared++;
+      }
     }
   }
+  t.comment(`L14: three models, ${orders.length} orders of closing, ${compared} embeds of those left, all bit-equal`);
 });

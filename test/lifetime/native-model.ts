@@ -60,6 +60,12 @@ export function randomNumbers(seed: number): () => number {
 export const wait = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** Lets the event loop turn until the time is over: moments finer than a timer's millisecond. */
+export async function turnFor(milliseconds: number): Promise<void> {
+  const end = performance.now() + milliseconds;
+  while (performance.now() < end) await new Promise(setImmediate);
+}
+
 /** The code a job rejects with, or "fulfilled". */
 export const outcomeOf = async (work: Promise<unknown> | NativeJob<unknown>): Promise<string> =>
   ("promise" in work ? work.promise : work).then(
@@ -71,7 +77,11 @@ export const sameVectors = (a: Float32Array, b: Float32Array): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
 /** The addon's file and the model's, for processes and threads that run without the TypeScript loader. */
-export function childSetup(items: number): string {
+export function childSetup(items: number, more: Record<string, unknown> = {}): string {
+  return JSON.stringify({ addon: addonFile(), model: modelFile, loadParams, embedParams, items, ...more });
+}
+
+export function addonFile(): string {
   const { resolve } = require("node-gyp-build") as { resolve(folder: string): string };
-  return JSON.stringify({ addon: resolve(root), model: modelFile, loadParams, embedParams, items });
+  return resolve(root);
 }

@@ -1,76 +1,89 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
+import { type ChildEnd, runChild } from "./child";
 import { childSetup, itemsFor, open, randomNumbers } from "./native-model";
+import { isSanitized, quantile, rounds } from "./rounds";
 
-const script = join(__dirname, "children", "end-of-process.cjs");
-let env: NodeJS.ProcessEnv;
-
-interface End {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  output: string;
-  milliseconds: number;
-}
-
-async function run(how: string, delay = 0): Promise<End> {
-  const start = performance.now();
-  const child: ChildProcess = spawn(process.execPath, [script, how, String(delay)], {
-    env,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  child.stdout?.on("data", (data) => {
-    output += data;
-  });
-  child.stderr?.on("data", (data) => {
-    output += data;
-  });
-  const watchdog = setTimeout(() => child.kill("SIGKILL"), 10_000);
-  const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
-  clearTimeout(watchdog);
-  return { code, signal, output, milliseconds: performance.now() - start };
-}
+let setup: string;
 
 t.before(async () => {
   const model = await open();
   const items = await itemsFor(model, 400);
   await model.close();
-  env = { ...process.env, NODE_OPTIONS: "", GME_CHILD_SETUP: childSetup(items.length) };
+  setup = childSetup(items.length);
 });
+
+/** Ends a child during an embed(): `how` as in children/end-of-process.cjs. Time counts from the moment it ends itself. */
+async function run(how: string, delay = 0): Promise<ChildEnd & { toEnd: number }> {
+  let asked = Number.NaN;
+  const end = await runChild("end-of-process.cjs", [how, delay], {
+    setup,
+    onOutput: (text) => {
+      if (text.includes("ending")) asked = performance.now();
+    },
+  });
+  return { ...end, toEnd: performance.now() - asked };
+}
+
+interface Expected {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  output?: RegExp;
+}
+
+/** The row's counts: each way to end `count` times at random moments, with its exit code and within two seconds. */
+async function endsAs(t: Test, how: string, longest: number, count: number, expected: Expected): Promise<void> {
+  const random = randomNumbers(how.length);
+  const times: number[] = [];
+  let asExpected = 0;
+  for (let round = 0; round < count; round++) {
+    const end = await run(how, random() * longest);
+    const matches =
+      end.code === expected.code && end.signal === expected.signal && (expected.output?.test(end.output) ?? true);
+    if (matches) asExpected++;
+    else t.fail(`${how}: ${end.code} ${end.signal}`, { output: end.output });
+    times.push(end.toEnd);
+  }
+  t.equal(asExpected, count, `${how}: ${count} times the expected end`);
+  const slowest = Math.max(...times);
+  t.ok(slowest < (isSanitized ? 30_000 : 2000), `${how}: ended after ${slowest.toFixed(0)} ms at most`);
+  const means = expected.signal ?? `exit code ${expected.code}`;
+  t.comment(
+    `L08: ${how} ×${count}: ${means} ${asExpected} times, ${quantile(times, 0.5).toFixed(0)} ms (median), ${slowest.toFixed(0)} ms (worst) to the end`,
+  );
+}
+
+const count = rounds(5, 200);
+const windows = process.platform === "win32";
 
 t.test("L08 process.exit() during embed() keeps its exit code", async (t) => {
-  const random = randomNumbers(8);
-  for (let round = 0; round < 10; round++) {
-    const end = await run(round % 2 === 0 ? "exit" : "exit-in-callback", random() * 60);
-    t.match(end, { code: 7, signal: null }, end.output);
-    t.ok(end.milliseconds < 6000, `${end.milliseconds.toFixed(0)} ms`);
-  }
+  await endsAs(t, "exit", 60, count, { code: 7, signal: null });
+  await endsAs(t, "exit-in-callback", 60, count, { code: 7, signal: null });
 });
 
-t.test("L08 process.exit() while a model loads keeps its exit code", async (t) => {
-  const random = randomNumbers(9);
-  for (let round = 0; round < 5; round++) {
-    const end = await run("exit-while-loading", random() * 10);
-    t.match(end, { code: 7, signal: null }, end.output);
-  }
-});
+t.test("L08 process.exit() while a model loads keeps its exit code", (t) =>
+  endsAs(t, "exit-while-loading", 10, count, { code: 7, signal: null }),
+);
 
-t.test("L08 an uncaught exception during embed() ends with code 1", async (t) => {
-  for (let round = 0; round < 3; round++) {
-    const end = await run("throw", round * 15);
-    t.match(end, { code: 1, signal: null, output: /uncaught on purpose/ });
-  }
-});
+t.test("L08 an uncaught exception during embed() ends with code 1", (t) =>
+  endsAs(t, "throw", 60, count, { code: 1, signal: null, output: /uncaught on purpose/ }),
+);
 
-t.test("L08 SIGTERM during embed() ends the process", { skip: process.platform === "win32" }, async (t) => {
-  t.match(await run("signal", 20), { code: null, signal: "SIGTERM" });
+t.test("L08 SIGTERM and SIGINT during embed() end the process", { skip: windows && "no signals" }, async (t) => {
+  await endsAs(t, "SIGTERM", 60, count, { code: null, signal: "SIGTERM" });
+  await endsAs(t, "SIGINT", 60, count, { code: null, signal: "SIGINT" });
 });
 
 t.test("L09 an open model that does nothing does not keep the process alive", async (t) => {
-  t.match(await run("natural"), { code: 0, signal: null });
-  t.match(await run("natural-after-embed"), { code: 0, signal: null, output: /embedded/ });
+  const times = [];
+  for (const how of ["natural", "natural-after-embed"]) {
+    const end = await run(how);
+    t.match(end, { code: 0, signal: null }, end.output);
+    if (how !== "natural") t.match(end.output, /embedded/);
+    times.push(end.milliseconds);
+  }
+  t.comment(
+    `L09: exit code 0 without close(), ${times.map((time) => time.toFixed(0)).join(" and ")} ms for the whole process`,
+  );
 });
 
 t.test("L09 a running embed() keeps the process alive until its promise settles", async (t) => {

@@ -31,3 +31,20 @@ export const residentBytes = (): number => {
     return 0;
   }
 };
+
+/** Bytes of a mapped file that are in memory, counted once however often this process maps them. */
+export const sharedResidentBytes = (file: string): number => {
+  const sections = readFileSync("/proc/self/smaps", "utf8").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  return sections
+    .filter((section) => section.split("\n", 1)[0]?.endsWith(file))
+    .reduce((sum, section) => sum + Number(/^Pss:\s+(\d+) kB/m.exec(section)?.[1]) * 1024, 0);
+};
+
+/** Nanoseconds that the main thread was ready to run and waited for a processor; 0 where the system does not say. */
+export const runDelay = (): number => {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[1]);
+  } catch {
+    return 0;
+  }
+};

@@ -1,20 +1,30 @@
 // Ends this process in the way that argv[2] names, argv[3] milliseconds after an embed() has begun.
 const { open, embed } = require("./setup.cjs");
 
+// Written at once, not when the event loop turns: the parent takes the time from here.
+const say = (text) => require("node:fs").writeSync(1, `${text}\n`);
+
 const ends = {
   exit: () => process.exit(7),
   "exit-in-callback": () => setImmediate(() => process.exit(7)),
   throw: () => {
     throw new Error("uncaught on purpose");
   },
-  signal: () => process.kill(process.pid, "SIGTERM"),
+  SIGTERM: () => process.kill(process.pid, "SIGTERM"),
+  SIGINT: () => process.kill(process.pid, "SIGINT"),
 };
+
+const endIn = (milliseconds, how) =>
+  setTimeout(() => {
+    say("ending");
+    ends[how]();
+  }, milliseconds);
 
 async function main() {
   const [how, delay] = process.argv.slice(2);
   if (how === "exit-while-loading") {
     open();
-    setTimeout(() => process.exit(7), Number(delay));
+    endIn(Number(delay), "exit");
     return;
   }
   globalThis.model = await open();
@@ -29,7 +39,7 @@ async function main() {
     return;
   }
   embed(globalThis.model);
-  setTimeout(ends[how], Number(delay));
+  endIn(Number(delay), how);
 }
 
 main();

@@ -4,6 +4,8 @@ const binding = require(setup.addon);
 const items = Array.from({ length: setup.items }, (_, i) => ({ text: `a short caption, number ${i}` }));
 
 module.exports = {
+  setup,
+  binding,
   open: () => binding.load(setup.model, setup.loadParams).promise,
   embed: (model) => model.embed(items, setup.embedParams).promise,
 };

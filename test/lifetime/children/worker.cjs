@@ -13,6 +13,13 @@ async function main() {
     parentPort.postMessage(await embed(model));
     return;
   }
+  if (workerData === "stay") {
+    globalThis.model = model;
+    await embed(model);
+    parentPort.postMessage("embedded");
+    setInterval(() => {}, 1000);
+    return;
+  }
   parentPort.postMessage("embedding");
   for (;;) await embed(model);
 }
