@@ -96,14 +96,17 @@ void add_vocabulary(file & to) {
     add_u32(to, "tokenizer.ggml.eos_token_id", 265);
 }
 
+constexpr uint8_t narrow_heads = 128;  // down to a width of 1: no model that must load
+
 struct decoder_shape {
     uint32_t n_embd, n_head, n_head_kv, n_ff, n_layer;
 };
 
 decoder_shape decoder_shape_of(uint8_t code) {
-    static const uint32_t widths[] = { 8, 32, 64, 256 };
+    static const uint32_t widths[] = { 16, 32, 64, 256 };
     decoder_shape shape{ widths[code & 3], 1u << (code >> 2 & 1), 1, code & 8 ? 32u : 12u, 1u + (code >> 6 & 1) };
     shape.n_head *= code & 16 ? 2 : 1;
+    shape.n_head *= code & narrow_heads ? 4 : 1;
     shape.n_head_kv = code & 32 ? shape.n_head : 1;
     return shape;
 }
@@ -234,6 +237,7 @@ std::string file::bytes() const {
 
 model make_model(const head & head, fuzz::byte_source changes) {
     model made;
+    made.changed = (head.decoder_shape & narrow_heads) != 0;
     made.place = static_cast<tower>(head.tower_place % 4);
     fill_decoder(made.decoder, head);
     if (made.place != tower::none) {
