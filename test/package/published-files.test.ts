@@ -97,6 +97,6 @@ t.test("no secret and no path of a machine stands in a published text", async (t
   ];
   for (const { path } of ours.filter(({ path }) => !/\.(gguf|png)$/.test(path))) {
     const text = read(path);
-    for (const secret of secrets) t.notMatch(text, secret, path);
+    for (const secret of secrets) t.notOk(secret.test(text), `${path}: ${secret}`);
   }
 });
