@@ -12,7 +12,7 @@
 // The tap files run under tsx, which keeps what it compiled: under tap's own runner each file, and each child that
 // inherits its flags, compiles what it imports anew, 3 s for the whole library.
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
@@ -65,10 +65,21 @@ function startEngineTest(file, results) {
   return child;
 }
 
+/** Whether dist was compiled after the last change of lib: the command is then started from there. */
+function isCompiled() {
+  const stamp = join(root, "build-cmake", ".stamp-dist");
+  if (!existsSync(stamp)) return false;
+  const sources = readdirSync(join(root, "lib"), { withFileTypes: true, recursive: true });
+  const newest = sources.map((entry) => statSync(join(entry.parentPath ?? entry.path, entry.name)).mtimeMs);
+  return Math.max(...newest) < statSync(stamp).mtimeMs;
+}
+
+const compiled = { GME_TEST_COMPILED: isCompiled() ? "1" : "0" };
+
 function startTapFile(file, results) {
   const child = spawn(process.execPath, ["--import", tsx, join(root, file)], {
     cwd: root,
-    env: { ...process.env, NO_COLOR: "1", TAP_TIMEOUT: String(fileSeconds) },
+    env: { ...process.env, ...compiled, NO_COLOR: "1", TAP_TIMEOUT: String(fileSeconds) },
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   child.stdout.pipe(results.tapParser());
