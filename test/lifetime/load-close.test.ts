@@ -14,6 +14,7 @@ t.test("L11 loading and closing a hundred times leaves threads, files and mappin
     await model.close();
   };
   for (let i = 0; i < 5; i++) await round();
+  await wait(100); // tsx may be writing what it compiled
   const threads = countThreads();
   const files = countOpenFiles();
   for (let i = 0; i < 100; i++) await round();
