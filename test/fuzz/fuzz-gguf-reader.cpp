@@ -72,6 +72,24 @@ template <typename F> bool gives(const F & accessor) {
     }
 }
 
+// A text as it stands in the header, given where it is UTF-8 without NUL and refused by its own code otherwise.
+void check_text(const gme::gguf_file & file, const std::string & key, const gme::gguf_value & value) {
+    const std::string_view text = file.header().substr(value.at, value.count);
+    bool                   good = true;
+    for (size_t pos = 0; pos < text.size(); pos += gme::utf8_decode(text, pos).size) {
+        good = good && gme::utf8_decode(text, pos).valid;
+    }
+    const char * const wanted = !good ? "GME_GGUF_BAD_UTF8" : text.find('\0') != std::string_view::npos ? "GME_GGUF_BAD_VALUE" : "";
+    std::string        found;
+    try {
+        must(*file.find_string(key) == text, "a text is given as it stands");
+    } catch (const gme::error & bad) {
+        found = bad.code;
+        fuzz::must_be_printable(bad.what(), "a refused text's message");
+    }
+    must(found == wanted, "a text is UTF-8 without NUL: " + found + " where " + wanted + " is right");
+}
+
 bool is_integer(gme::gguf_type type) {
     using t = gme::gguf_type;
     return type == t::u8 || type == t::i8 || type == t::u16 || type == t::i16 || type == t::u32 || type == t::i32 || type == t::u64 || type == t::i64;
@@ -86,13 +104,14 @@ void check_key(const gme::gguf_file & file, const std::string & key, const gme::
     must(gives([&] { return file.find_integer(key); }) == is_integer(value.type), "integers are read as integers");
     must(gives([&] { return file.find_number(key); }) == (value.type == t::f32 || value.type == t::f64), "numbers are read as numbers");
     must(gives([&] { return file.find_boolean(key); }) == (value.type == t::boolean), "booleans are read as booleans");
-    must(gives([&] { return file.find_string(key); }) == (value.type == t::string), "strings are read as strings");
+    must(value.type == t::string || !gives([&] { return file.find_string(key); }), "strings are read as strings");
     must(gives([&] { return file.find_strings(key); }) == (list && value.element == t::string), "lists of strings are read as such");
     must(gives([&] { return file.find_integers(key); }) == (list && (value.element == t::i32 || value.element == t::u32)),
          "lists of integers are read as such");
     must(gives([&] { return file.find_numbers(key); }) == (list && value.element == t::f32), "lists of numbers are read as such");
     if (value.type == t::string) {
-        must(value.at + value.count <= header && file.find_string(key)->size() == value.count, "a string has its length");
+        must(value.at + value.count <= header, "a string lies in the header");
+        check_text(file, key, value);
     }
     if (list && value.element == t::string) {
         must(file.find_strings(key)->size() == value.count, "a list has its length");
@@ -139,6 +158,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
             check_key(*file, key, value);
         }
         must(!gives([&] { return file->find_integer("no.such.key"); }), "a missing key gives nothing");
+        try {
+            file->require_whole();
+        } catch (const gme::error & bad) {
+            must(bad.code == "GME_MODEL_UNSUPPORTED" || bad.code == "GME_GGUF_WRONG_TYPE", "part of a split model is refused by GME_MODEL_UNSUPPORTED, not " + bad.code);
+        }
     }
     check_inspection(where.file.path(), file.has_value());
     return 0;
