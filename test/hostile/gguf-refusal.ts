@@ -129,7 +129,7 @@ export async function refusedAt(
   if (!isField) t.fail(`${name}: the field is not ${field}`);
   if (milliseconds > longest) t.fail(`${name}: ${milliseconds.toFixed(0)} ms`);
   if (growth > mostGrowth) t.fail(`${name}: memory grows by ${growth} bytes`);
-  if (countOpenFiles() !== files) t.fail(`${name}: ${countOpenFiles()} files are open, before ${files}`);
+  if (countOpenFiles() > files) t.fail(`${name}: ${countOpenFiles()} files are open, before ${files}`);
   if (/0x[0-9a-f]{6,}/.test(error.message)) t.fail(`${name}: a pointer stands in the message`);
   const after = await goodVector();
   if (!sameBits(after, good)) t.fail(`${name}: the good model's vector is another one afterwards`);
