@@ -209,9 +209,9 @@ void check_far_alignment(const temporary_file & target) {
         strings += text("12345678");
     }
     const std::string far = key_value("strings", 9, array(8, 1 << 16, strings));
-    target.write(with_data(header(1, 2) + key_u32("general.alignment", 64) + far + tensor("t", { 8 }, 0, 0), 96));
+    target.write(with_data(header(1, 2) + key_u32("general.alignment", 64) + far + tensor("t", { 8 }, 0, 0), 64));
     check(gme::gguf_file(target.path).alignment() == 64, "G041 an alignment is found before a long array");
-    target.write(with_data(header(1, 2) + key_u32("general.alignment", 12) + far + tensor("t", { 8 }, 0, 0), 96));
+    target.write(with_data(header(1, 2) + key_u32("general.alignment", 12) + far + tensor("t", { 8 }, 0, 0), 64));
     check(failure_of([&] { gme::gguf_file file(target.path); }) == "GME_GGUF_BAD_VALUE kv[\"general.alignment\"]", "G037 … and refused there");
 }
 
