@@ -3,7 +3,7 @@ import { DecodeAhead, type ReadyItem } from "./decode-ahead";
 import { cutEmbedding } from "./embedding";
 import { badArgument, GmeError } from "./errors";
 import { type DecodeSettings, decodeImage } from "./image-decode";
-import { type CheckedInput, type GmeInput, readInput } from "./input";
+import { type CheckedInput, describeUnread, type GmeInput, readInput } from "./input";
 import type { EmbedOptions, ReadEmbedOptions } from "./options";
 import type { RemotePolicy } from "./remote-image";
 import { type CallQueue, type QueuedCall, untilAborted } from "./queue";
@@ -141,7 +141,7 @@ export function iteratorOf(source: unknown): AsyncIterator<unknown> | Iterator<u
       return (iterable as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     if (typeof iterable?.[Symbol.iterator] === "function") return (iterable as Iterable<unknown>)[Symbol.iterator]();
   }
-  throw badArgument("GME_INPUT_INVALID", "source", "an iterable or async iterable of inputs", source);
+  throw badArgument("GME_INPUT_INVALID", "source", "an iterable or async iterable of inputs", describeUnread(source));
 }
 
 /** One pass through the engine; `begun` is called once the engine has its own copy of the pictures. */

@@ -179,10 +179,15 @@ export function abortError(signal?: AbortSignal): GmeError {
 /** A value for a message or `value`: short, one line, without control or bidirectional characters. */
 export function describe(value: unknown): string {
   if (typeof value === "string") return printable(value);
-  if (value === null || typeof value !== "object") return typeof value === "function" ? "a function" : String(value);
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (ArrayBuffer.isView(value))
-    return `${Object.prototype.toString.call(value).slice(8, -1)} of ${value.byteLength} bytes`;
+  if (typeof value === "function") return "a function";
+  if (value === null || typeof value !== "object") return printable(String(value));
+  try {
+    if (Array.isArray(value)) return `an array of ${value.length}`;
+    if (ArrayBuffer.isView(value))
+      return `${Object.prototype.toString.call(value).slice(8, -1)} of ${value.byteLength} bytes`;
+  } catch {
+    // a revoked proxy, or a tag whose getter throws
+  }
   return "an object";
 }
 
@@ -202,4 +207,27 @@ export function badArgument(
   const shown = typeof value === "number" || typeof value === "bigint" ? value : describe(value);
   const article = value === undefined || value === null ? describe(value) : `${describe(value)} (${type})`;
   return new GmeError(code, `expected ${expected} for ${field}, got ${article}`, { field, value: shown, expected });
+}
+
+/** What `read` returns. Getters and proxies are the caller's code: whatever that throws becomes a GmeError that names the field. */
+export function readFromCaller<T>(code: "GME_INPUT_INVALID" | "GME_OPTION_INVALID", field: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (isGmeError(thrown)) throw thrown;
+    throw new GmeError(code, `${field} cannot be read: one of its properties threw`, {
+      field,
+      expected: "properties that can be read",
+      cause: thrown,
+    });
+  }
+}
+
+/** Even `instanceof` runs the caller's code when a proxy was thrown. */
+function isGmeError(thrown: unknown): thrown is GmeError {
+  try {
+    return thrown instanceof GmeError;
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,5 @@
 import { badFormat, checkPossibleSides, corrupt, truncated } from "./image-errors";
+import { maxImageSide, tooLarge } from "./input";
 
 /**
  * The RIFF chunks of a WebP: as long as its header says. Of an animation the bytes of the first frame come back, as a file of its own in
@@ -51,7 +52,11 @@ function checkProperties(bytes: Uint8Array, from: number, to: number, file: stri
     if (type !== fourCc("ispe")) continue;
     if (end - at < 12) throw corrupt(file, "a size box of the AVIF is too short");
     const view = new DataView(bytes.buffer, bytes.byteOffset + at, 12);
-    checkPossibleSides(view.getUint32(4), view.getUint32(8), file);
+    const [width, height] = [view.getUint32(4), view.getUint32(8)];
+    checkPossibleSides(width, height, file);
+    // libvips complains on stderr about sides that it cannot even hold.
+    const side = Math.max(width, height);
+    if (side > maxImageSide) throw tooLarge(file, `a side of ${side}`, side, `sides of at most ${maxImageSide}`);
   }
 }
 

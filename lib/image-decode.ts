@@ -16,6 +16,8 @@ export interface DecodeSettings {
 }
 
 const decodeSeconds = 5;
+/** What a codec may hold of a picture: some copies of its own, and the result twice. */
+const decodeBytesPerPixel = 16;
 
 /** The picture as RGB8 [height, width, 3] at its full size; the engine does the resizing. */
 export async function decodeImage(
@@ -112,7 +114,7 @@ async function readHeader(sharp: Sharp.Sharp, file: string, settings: DecodeSett
   try {
     return await sharp.metadata();
   } catch (error) {
-    throw imageError(error, file, settings);
+    throw withoutMemory(error, file, 0) ?? imageError(error, file, settings);
   }
 }
 
@@ -149,7 +151,7 @@ async function decodePixels(source: OpenImage, settings: DecodeSettings): Promis
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
   } catch (error) {
-    throw imageError(error, file, settings);
+    throw withoutMemory(error, file, width * height) ?? imageError(error, file, settings);
   }
   const { data, info } = decoded;
   if (info.width !== width || info.height !== height) {
@@ -231,6 +233,23 @@ function imageError(error: unknown, file: string, settings: DecodeSettings): Gme
   if (/premature end of JPEG image|truncated|unexpected end|end of (file|stream|data$)/i.test(text))
     return truncated(name, firstLine(text), error);
   return corrupt(name, firstLine(text), error);
+}
+
+/** Some codecs do not say that memory ran out; whether what they need at least is there is tried, then. */
+function withoutMemory(error: unknown, file: string, pixels: number): GmeError | undefined {
+  if (!/out of memory|insufficient memory|cannot allocate/i.test(String(error))) {
+    try {
+      new ArrayBuffer(pixels * decodeBytesPerPixel);
+      return undefined;
+    } catch {
+      // It is not.
+    }
+  }
+  return new GmeError("GME_OUT_OF_MEMORY", `${printable(file)}: memory ran out while it was decoded`, {
+    file,
+    field: "image",
+    cause: error,
+  });
 }
 
 function tooSlow(file: string, cause?: unknown): GmeError {

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { badArgument, describe, GmeError } from "./errors";
+import { badArgument, describe, GmeError, readFromCaller } from "./errors";
 import { unknownName } from "./options";
 import type { RemotePolicy } from "./remote-image";
 import { checkRemoteUrl, nameOfUrl } from "./remote-url";
@@ -34,7 +34,13 @@ export interface CheckedInput {
 }
 
 export const maxTextLength = 1_048_576;
+/** A text that will be cut by tokens is first cut to this many UTF-16 units, so that no copy of it is larger. */
+export const maxCutTextLength = 2 ** 26;
 export const maxImageBytes = 64 * 1024 * 1024;
+/** No system takes a longer path, and Node ends the process over one that does not fit into its own error message. */
+const maxPathLength = 32_767;
+/** Base64 of maxImageBytes and room for the label before it. */
+const maxImageString = Math.ceil((maxImageBytes * 4) / 3) + 1_024;
 export const maxImageSide = 32_768;
 export const maxItems = 65_536;
 export const maxBatchImages = 4_096;
@@ -54,6 +60,29 @@ export function readInput(
   remote: RemotePolicy | undefined = undefined,
 ): CheckedInput {
   if (typeof value === "string") return { text: readText(value, field, cutLongText) };
+  const { id, text, image, prompt } = readFromCaller("GME_INPUT_INVALID", field, () => propertiesOf(value, field));
+  if (id !== undefined && typeof id !== "string" && typeof id !== "number") {
+    throw badArgument("GME_INPUT_INVALID", `${field}.id`, "a string or a number", id);
+  }
+  if (text === undefined && image === undefined) {
+    throw new GmeError("GME_INPUT_INVALID", `${field} has neither text nor image`, {
+      field,
+      expected: "text, image or both",
+    });
+  }
+  const checked: CheckedInput = {};
+  if (id !== undefined) checked.id = id;
+  if (text !== undefined) checked.text = readText(text, `${field}.text`, cutLongText);
+  if (prompt !== undefined) checked.prompt = readText(prompt, `${field}.prompt`, false);
+  if (image !== undefined) {
+    checked.image = readFromCaller("GME_INPUT_INVALID", `${field}.image`, () =>
+      readImage(image, `${field}.image`, remote),
+    );
+  }
+  return checked;
+}
+
+function propertiesOf(value: unknown, field: string): Record<string, unknown> {
   if (
     typeof value !== "object" ||
     value === null ||
@@ -69,43 +98,35 @@ export function readInput(
       throw unknownName("GME_INPUT_INVALID", "key", `${field}.${key}`, key, inputKeys);
     given[key] = (value as Record<string, unknown>)[key];
   }
-  const { id, text, image, prompt } = given;
-  if (id !== undefined && typeof id !== "string" && typeof id !== "number") {
-    throw badArgument("GME_INPUT_INVALID", `${field}.id`, "a string or a number", id);
-  }
-  if (text === undefined && image === undefined) {
-    throw new GmeError("GME_INPUT_INVALID", `${field} has neither text nor image`, {
-      field,
-      expected: "text, image or both",
-    });
-  }
-  const checked: CheckedInput = {};
-  if (id !== undefined) checked.id = id;
-  if (text !== undefined) checked.text = readText(text, `${field}.text`, cutLongText);
-  if (prompt !== undefined) checked.prompt = readText(prompt, `${field}.prompt`, false);
-  if (image !== undefined) checked.image = readImage(image, `${field}.image`, remote);
-  return checked;
+  return given;
 }
 
-/** Reads a list of inputs; the error of a bad one names its index. */
+/** A value for an error's message where a text may stand in the wrong place: texts are never repeated in messages. */
+export function describeUnread(value: unknown): unknown {
+  return typeof value === "string" ? `a text of ${value.length} characters` : value;
+}
+
+/** Reads a list of inputs; the error of a bad one names its index. The list is read once, from front to back. */
 export function readInputs(values: unknown, cutLongText = false, remote?: RemotePolicy): CheckedInput[] {
-  if (!Array.isArray(values)) throw badArgument("GME_INPUT_INVALID", "inputs", "an array", values);
-  if (values.length > maxItems) {
-    throw new GmeError(
-      "GME_INPUT_INVALID",
-      `${values.length} items in one call; use embedMany for more than ${maxItems}`,
-      {
-        field: "inputs.length",
-        value: values.length,
-        expected: `at most ${maxItems}`,
-      },
-    );
+  const length = readFromCaller("GME_INPUT_INVALID", "inputs", () => {
+    if (!Array.isArray(values)) throw badArgument("GME_INPUT_INVALID", "inputs", "an array", describeUnread(values));
+    const claimed: unknown = values.length; // a proxy may claim anything
+    return Number.isSafeInteger(claimed) ? (claimed as number) : Number.POSITIVE_INFINITY;
+  });
+  if (length > maxItems) {
+    throw new GmeError("GME_INPUT_INVALID", `${length} items in one call; use embedMany for more than ${maxItems}`, {
+      field: "inputs.length",
+      value: length,
+      expected: `at most ${maxItems}`,
+    });
   }
   const checked: CheckedInput[] = [];
   let images = 0;
-  for (let i = 0; i < values.length; i++) {
+  for (let i = 0; i < length; i++) {
+    const field = `inputs[${i}]`;
     try {
-      checked.push(readInput(values[i], `inputs[${i}]`, cutLongText, remote));
+      const value = readFromCaller("GME_INPUT_INVALID", field, () => (values as unknown[])[i]);
+      checked.push(readInput(value, field, cutLongText, remote));
     } catch (error) {
       throw GmeError.from(error, "GME_INPUT_INVALID").forItem(i);
     }
@@ -139,7 +160,13 @@ export function readText(value: unknown, field: string, cutLongText: boolean): s
       },
     );
   }
-  return value.replace(/\p{Surrogate}/gu, "\uFFFD");
+  const kept = value.length > maxCutTextLength ? value.slice(0, maxCutTextLength) : value;
+  return wellFormed(kept);
+}
+
+/** String.prototype.toWellFormed, which Node 20 has and TypeScript's ES2023 does not name; a regular expression runs out of memory. */
+function wellFormed(text: string): string {
+  return (text as string & { toWellFormed(): string }).toWellFormed();
 }
 
 export function readImage(value: unknown, field: string, remote?: RemotePolicy): CheckedImage {
@@ -163,9 +190,33 @@ export function readImage(value: unknown, field: string, remote?: RemotePolicy):
 }
 
 function readImageString(value: string, field: string, remote: RemotePolicy | undefined): CheckedImage {
+  if (value.length > maxImageString) {
+    throw tooLarge(
+      field,
+      `a string of ${value.length} characters`,
+      value.length,
+      `data: URLs of ${maxImageBytes} bytes`,
+    );
+  }
   if (/^(https?|data|file):/i.test(value) && URL.canParse(value)) return readImageUrl(new URL(value), field, remote);
+  return { kind: "path", path: readPath(value, field) };
+}
+
+function readPath(value: string, field: string): string {
+  checkPathLength(value, field);
   if (value === "" || value.includes("\0")) throw badArgument("GME_INPUT_INVALID", field, "a path", value);
-  return { kind: "path", path: value };
+  return value;
+}
+
+/** Looks at the length only: the first look at a character would write a string of parts out in memory. */
+export function checkPathLength(path: string, field: string): void {
+  if (path.length <= maxPathLength) return;
+  throw new GmeError("GME_IO_ERROR", `${field} is a path of ${path.length} characters: too long`, {
+    field,
+    value: path.length,
+    expected: `at most ${maxPathLength} characters`,
+    errno: "ENAMETOOLONG",
+  });
 }
 
 function readImageUrl(url: URL, field: string, remote: RemotePolicy | undefined): CheckedImage {
@@ -201,8 +252,9 @@ function readRemoteImage(url: URL, field: string, policy: RemotePolicy | undefin
 
 function pathOfFileUrl(url: URL, field: string): string {
   try {
-    return fileURLToPath(url);
+    return readPath(fileURLToPath(url), field);
   } catch (error) {
+    if (error instanceof GmeError) throw error;
     throw new GmeError("GME_INPUT_INVALID", `${field} is not the URL of a local file`, {
       field,
       value: describe(url.href),

@@ -3,7 +3,16 @@ import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { EmbedResult } from "./embed-run";
 import { abortError, badArgument, GmeError, ioError, printable } from "./errors";
-import { type CheckedInput, type GmeInput, type ImageSource, readInput, readInputs, readText } from "./input";
+import {
+  type CheckedInput,
+  checkPathLength,
+  describeUnread,
+  type GmeInput,
+  type ImageSource,
+  readInput,
+  readInputs,
+  readText,
+} from "./input";
 import { IsolatedWork } from "./isolated/isolated-work";
 import { openLocal } from "./local-work";
 import type { ModelInfo } from "./model-info";
@@ -67,7 +76,7 @@ export class GmeModel implements AsyncDisposable {
   encode(input: GmeInput, options?: EmbedOptions): Promise<Float32Array>;
   encode(inputs: readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array[]>;
   encode(input: GmeInput | readonly GmeInput[], options?: EmbedOptions): Promise<Float32Array | Float32Array[]> {
-    return Array.isArray(input) ? this.embedBatch(input, options) : this.embed(input as GmeInput, options);
+    return isList(input) ? this.embedBatch(input, options) : this.embed(input as GmeInput, options);
   }
 
   /** The model card's `get_text_embeddings`. */
@@ -199,6 +208,7 @@ export async function load(model: string | URL, options?: LoadOptions): Promise<
   }
   if (signal?.aborted) throw abortError(signal);
   const { path, mmproj } = await locateModel(named);
+  if (read.mmproj !== undefined) checkPathLength(read.mmproj, "options.mmproj");
   read.mmproj ??= mmproj;
   await checkModelFile(path);
   if (read.mmproj !== undefined) await checkModelFile(read.mmproj);
@@ -211,8 +221,18 @@ async function openHere(path: string, options: ReadLoadOptions) {
   return { work, info: work.info };
 }
 
+/** A proxy that was revoked is no list: embed() says what is wrong with it. */
+function isList(input: unknown): input is readonly GmeInput[] {
+  try {
+    return Array.isArray(input);
+  } catch {
+    return false;
+  }
+}
+
 function readModelPath(model: unknown): string {
   if (model instanceof URL && model.protocol === "file:") return readFileUrl(model);
+  if (typeof model === "string") checkPathLength(model, "model");
   if (typeof model !== "string" || model === "" || model.includes("\0")) {
     throw badArgument("GME_INPUT_INVALID", "model", "the path of a GGUF file or a pulled model's name", model);
   }
@@ -265,7 +285,7 @@ function readCardRequest(request: unknown, required: readonly ("texts" | "images
   ] as const) {
     const missing = list === undefined && (required.includes(name) || (texts === undefined && images === undefined));
     if (missing || (list !== undefined && !Array.isArray(list)))
-      throw badArgument("GME_INPUT_INVALID", name, "an array", list);
+      throw badArgument("GME_INPUT_INVALID", name, "an array", describeUnread(list));
   }
   return { texts, images, options: options as EmbedOptions };
 }

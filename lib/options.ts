@@ -1,4 +1,5 @@
-import { badArgument, GmeError } from "./errors";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { badArgument, GmeError, printable, readFromCaller } from "./errors";
 import { readHostRules } from "./remote-url";
 
 /** One option: its name, type, default and meaning. Checks, help and command-line flags are made from these tables. */
@@ -230,7 +231,10 @@ export type ReadLoadOptions = LoadOptions & ReadImageOptions & Required<Pick<Loa
 export type ReadEmbedOptions = EmbedOptions &
   Required<Pick<EmbedOptions, "isQuery" | "overflow" | "specialTokens" | "batchSize">>;
 
-/** Checks the options against a table and returns a plain copy with the defaults filled in. Each property is read once. */
+/**
+ * Checks the options against a table and returns a plain copy with the defaults filled in. Each property is read once. Callbacks keep the
+ * async context of the call, which a thread of the engine's would lose.
+ */
 export function readOptions<T extends object>(
   table: readonly OptionSpec[],
   given: unknown,
@@ -238,6 +242,11 @@ export function readOptions<T extends object>(
   const result: Record<string, unknown> = {};
   for (const spec of table) if (spec.default !== undefined) result[spec.name] = spec.default;
   if (given === undefined) return result as T & Record<string, unknown>;
+  readFromCaller("GME_OPTION_INVALID", "options", () => readGiven(table, given, result));
+  return result as T & Record<string, unknown>;
+}
+
+function readGiven(table: readonly OptionSpec[], given: unknown, result: Record<string, unknown>): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw badArgument("GME_OPTION_INVALID", "options", "an object", given);
   }
@@ -249,9 +258,8 @@ export function readOptions<T extends object>(
     const value = (given as Record<string, unknown>)[name];
     if (value === undefined) continue;
     checkOption(spec, value);
-    result[name] = value;
+    result[name] = spec.kind === "function" ? AsyncLocalStorage.bind(value as () => unknown) : value;
   }
-  return result as T & Record<string, unknown>;
 }
 
 function checkOption(spec: OptionSpec, value: unknown): void {
@@ -313,9 +321,9 @@ export function unknownName(
 ): GmeError {
   const nearest = nearestName(name, known);
   const hint = nearest === undefined ? `known: ${known.join(", ")}` : `did you mean ${nearest}?`;
-  const shown = name.slice(0, 60);
+  const shown = printable(name.slice(0, 60));
   return new GmeError(code, `unknown ${noun} ${shown}; ${hint}`, {
-    field: field.slice(0, 80),
+    field: printable(field.slice(0, 80)),
     value: shown,
     expected: nearest ?? known.join(", "),
   });

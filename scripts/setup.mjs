@@ -7,7 +7,7 @@
 //   node scripts/setup.mjs --test   the engine's tests as well
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -116,6 +116,7 @@ function compileTypeScript() {
   ]);
   writeEsmEntry();
   writeEsmEntry("index-store");
+  chmodSync(at("dist", "cli", "main.js"), 0o755);
   writeFileSync(stampFile, digest);
   console.log(`dist: compiled in ${time} s`);
 }

@@ -35,8 +35,17 @@ function makeProgram(): Command {
     .addCommand(verifyCommand())
     .addCommand(benchCommand())
     .addCommand(demoCommand());
-  for (const command of allCommands(program)) command.exitOverride().showSuggestionAfterError(true);
+  for (const command of allCommands(program)) {
+    command.exitOverride().showSuggestionAfterError(true);
+    command.configureOutput({ outputError: (message, write) => write(`${oneLine(message)}\n`) });
+  }
   return program;
+}
+
+/** An argument may come from anywhere: what is repeated of it neither begins a line nor moves the cursor. */
+function oneLine(message: string): string {
+  const escaped = (c: string) => (c === "\n" ? " " : `\\u{${c.codePointAt(0)?.toString(16)}}`);
+  return message.trimEnd().replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, escaped);
 }
 
 function allCommands(command: Command): Command[] {

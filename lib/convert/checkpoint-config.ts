@@ -81,8 +81,9 @@ function readDecoder(text: Fields): DecoderSizes {
   }
   const width = text.integer("hidden_size", 2, 65_536);
   const heads = text.integer("num_attention_heads", 1, 1_024);
-  if (width % heads !== 0 || (width / heads) % 2 !== 0) {
-    throw text.outOfRange("num_attention_heads", `a divisor of hidden_size ${width} with an even quotient`);
+  if (width % heads !== 0 || (width / heads) % 4 !== 0 || width / heads > 1_024) {
+    const expected = `a divisor of hidden_size ${width} with a quotient divisible by 4, at most 1024`;
+    throw text.outOfRange("num_attention_heads", expected);
   }
   const keyValueHeads = text.integer("num_key_value_heads", 1, heads, heads);
   if (heads % keyValueHeads !== 0) throw text.outOfRange("num_key_value_heads", `a divisor of ${heads}`);
@@ -92,7 +93,7 @@ function readDecoder(text: Fields): DecoderSizes {
     width,
     heads,
     keyValueHeads,
-    feedForward: text.integer("intermediate_size", 1, 1 << 20),
+    feedForward: text.integer("intermediate_size", 1, Math.min(1 << 20, 64 * width)),
     context: text.integer("max_position_embeddings", 32, 1 << 20),
     vocabulary: text.integer("vocab_size", 1, 1 << 20),
     rmsEpsilon: text.number("rms_norm_eps", 1e-12, 1e-2),

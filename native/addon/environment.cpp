@@ -29,7 +29,39 @@ bool Environment::create(Napi::Env env) {
     return napi_add_env_cleanup_hook(env, shut_down, self) == napi_ok && self->halt_at_exit();
 }
 
-// process.once("exit", halt)
+// The functions that halt the engines of this JS environment, one per load of the addon: of every copy of the package, and again after
+// require.cache was emptied. They share one listener, since Node warns of an eleventh.
+static constexpr const char * exit_list = "gme-embed: halt at exit";
+
+static napi_value halt_all(napi_env env, napi_callback_info) {
+    napi_value global;
+    napi_value process;
+    napi_value list;
+    uint32_t   n = 0;
+    if (napi_get_global(env, &global) != napi_ok || napi_get_named_property(env, global, "process", &process) != napi_ok ||
+        napi_get_named_property(env, process, exit_list, &list) != napi_ok || napi_get_array_length(env, list, &n) != napi_ok) {
+        n = 0;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        napi_value halt;
+        if (napi_get_element(env, list, i, &halt) == napi_ok) {
+            napi_call_function(env, global, halt, 0, nullptr, nullptr);
+        }
+        js_exception_take(env);
+    }
+    return nullptr;
+}
+
+// process.once("exit", halt_all)
+static bool listen_for_exit(napi_env env, napi_value process) {
+    napi_value once;
+    napi_value args[2];
+    return napi_get_named_property(env, process, "once", &once) == napi_ok &&
+           napi_create_string_utf8(env, "exit", NAPI_AUTO_LENGTH, &args[0]) == napi_ok &&
+           napi_create_function(env, "haltEngines", NAPI_AUTO_LENGTH, halt_all, nullptr, &args[1]) == napi_ok &&
+           napi_call_function(env, process, once, 2, args, nullptr) == napi_ok;
+}
+
 bool Environment::halt_at_exit() {
     const napi_callback on_exit = [](napi_env env, napi_callback_info) -> napi_value {
         of(env)->halt();
@@ -37,13 +69,25 @@ bool Environment::halt_at_exit() {
     };
     napi_value global;
     napi_value process;
-    napi_value once;
-    napi_value args[2];
-    return napi_get_global(env_, &global) == napi_ok && napi_get_named_property(env_, global, "process", &process) == napi_ok &&
-           napi_get_named_property(env_, process, "once", &once) == napi_ok &&
-           napi_create_string_utf8(env_, "exit", NAPI_AUTO_LENGTH, &args[0]) == napi_ok &&
-           napi_create_function(env_, "haltEngine", NAPI_AUTO_LENGTH, on_exit, nullptr, &args[1]) == napi_ok &&
-           napi_call_function(env_, process, once, 2, args, nullptr) == napi_ok;
+    napi_value list;
+    napi_value halt;
+    bool       is_array = false;
+    uint32_t   n        = 0;
+    if (napi_get_global(env_, &global) != napi_ok || napi_get_named_property(env_, global, "process", &process) != napi_ok ||
+        napi_get_named_property(env_, process, exit_list, &list) != napi_ok || napi_is_array(env_, list, &is_array) != napi_ok) {
+        return false;
+    }
+    if (!is_array) {
+        if (napi_create_array(env_, &list) != napi_ok || !listen_for_exit(env_, process)) {
+            return false;
+        }
+        const napi_property_descriptor property = {exit_list, nullptr, nullptr, nullptr, nullptr, list, napi_default, nullptr};
+        if (napi_define_properties(env_, process, 1, &property) != napi_ok) {
+            return false;
+        }
+    }
+    return napi_create_function(env_, "haltEngine", NAPI_AUTO_LENGTH, on_exit, nullptr, &halt) == napi_ok &&
+           napi_get_array_length(env_, list, &n) == napi_ok && napi_set_element(env_, list, n, halt) == napi_ok;
 }
 
 Environment * Environment::of(napi_env env) {
@@ -83,11 +127,10 @@ std::shared_ptr<EngineThread> Environment::start_thread() {
     if (is_halted_) {
         return nullptr;
     }
-    threads_.emplace_back();
-    threads_.back() = EngineThread::start(notices_);
-    auto thread = threads_.back();
-    if (!thread) {
-        threads_.pop_back();
+    threads_.reserve(threads_.size() + 1);
+    auto thread = EngineThread::start(notices_);
+    if (thread) {
+        threads_.push_back(thread);
     }
     return thread;
 }

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "error.h"
@@ -28,6 +29,13 @@ constexpr double operations_worth_sharing = 32e6;  // about half a millisecond o
 
 }  // namespace
 
+void require_processor() {
+    if (const char * missing = missing_instructions()) {
+        throw error("GME_DEVICE_UNAVAILABLE", std::string("this build needs a processor with ") + missing + ", which this one lacks: build the package on this machine")
+            .at_field("cpu").found(std::string("no ") + missing).wanted("a processor like the one that it was built for");
+    }
+}
+
 backend::pool_ptr backend::new_pool(int32_t n_threads) {
     ggml_scope             scope(ggml_scope::on_failure::raise);
     ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
@@ -38,6 +46,7 @@ backend::pool_ptr backend::new_pool(int32_t n_threads) {
 }
 
 backend::backend(int32_t n_threads, const cpu_features & cpu) : n_threads_(n_threads), level_(cpu.level), kernels_(find_product_kernels(cpu)) {
+    require_processor();
     {
         ggml_scope scope(ggml_scope::on_failure::raise);
         ggml_cpu_init();

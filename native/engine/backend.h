@@ -19,6 +19,9 @@ using abort_callback = bool (*)(void *);
 
 class backend;
 
+// GME_DEVICE_UNAVAILABLE when this processor lacks what ggml was built for.
+void require_processor();
+
 // Work of our own as a node of a graph: every thread of the pool calls run() once, with memory of its own to work in.
 class graph_op {
   public:
@@ -34,7 +37,7 @@ class graph_op {
 class backend {
   public:
     // `cpu`: what our own kernels may use, detect_cpu() outside tests.
-    explicit backend(int32_t n_threads, const cpu_features & cpu = detect_cpu());  // GME_OUT_OF_MEMORY
+    explicit backend(int32_t n_threads, const cpu_features & cpu = detect_cpu());  // GME_OUT_OF_MEMORY, GME_DEVICE_UNAVAILABLE
     backend(const backend &)             = delete;
     backend & operator=(const backend &) = delete;
 

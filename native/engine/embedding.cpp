@@ -118,9 +118,21 @@ bool all_finite(const float * data, int64_t n) {
     };
     std::vector<decoder_sequence> sequences = { make_sequence(planned[static_cast<size_t>(index)]) };
     embed_pictures(model, items, planned, { index }, sequences, look);
-    run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), look);
-    throw error("GME_NON_FINITE", "the model's weights give numbers that are not finite, first in " + (first_bad.empty() ? "pooling" : first_bad))
-        .in_file(model.decoder_file.path()).at_field(first_bad.empty() ? "embedding" : first_bad).found("NaN or infinity").wanted("finite numbers");
+    const auto run = [&](const stage_tap & tap) {
+        return run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), tap);
+    };
+    const auto row = run(look);
+    // Without taps the last layer computes a row per sequence, which products of quantised weights round in another way.
+    if (first_bad.empty() && !all_finite(run({}).data(), model.decoder_config.n_embd)) {
+        first_bad = "decoder.layer." + std::to_string(model.decoder_config.n_layer - 1);
+    }
+    error failure("GME_NON_FINITE", "the model's weights give numbers that are not finite, first in " + (first_bad.empty() ? "pooling" : first_bad));
+    failure.in_file(model.decoder_file.path()).at_field(first_bad.empty() ? "embedding" : first_bad).found("NaN or infinity").wanted("finite numbers");
+    if (first_bad.empty() && std::inner_product(row.begin(), row.end(), row.begin(), 0.0) < 1e-24) {
+        failure = error("GME_NON_FINITE", "the model's weights give a state of zeros, which has no direction");
+        failure.in_file(model.decoder_file.path()).at_field("embedding").found("0/0").wanted("a state of length 1e-12 or more");
+    }
+    throw failure;
 }
 
 // Keys and values of the sequences' openings, unless the cache has them.
@@ -290,7 +302,9 @@ void embed_items(gme_model & model, const gme_item * items, int32_t n_items, con
     stage_tap  tap;
     if (params.tap != nullptr) {
         tap = [&](const std::string & name, const float * data, int64_t n_rows, int64_t n_columns) {
-            params.tap(name.c_str(), data, n_rows, n_columns, params.tap_data);
+            if (name != embed_stage) {
+                params.tap(name.c_str(), data, n_rows, n_columns, params.tap_data);
+            }
         };
     }
     const int64_t        batch_tokens = params.n_batch_tokens > 0 ? params.n_batch_tokens : default_batch_tokens;

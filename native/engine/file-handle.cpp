@@ -75,14 +75,8 @@ file_handle::file_handle(const std::string & path) : path_(path) {
 }
 
 file_handle::~file_handle() {
-    if (descriptor_ >= 0) {
-        close(descriptor_);
-    }
+    close(descriptor_);
 }
-
-file_handle::file_handle(file_handle && other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_),
-      device_(other.device_), inode_(other.inode_), modified_ns_(other.modified_ns_) {}
 
 void file_handle::read(uint64_t offset, void * target, size_t size) const {
     char * to = static_cast<char *>(target);
@@ -128,7 +122,6 @@ void file_handle::check_unchanged() const {
 file_mapping::file_mapping(const file_handle & file) : size_(static_cast<size_t>(file.size())) {
     data_ = mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor_, 0);
     if (data_ == MAP_FAILED) {
-        data_ = nullptr;
         if (errno == ENOMEM) {
             throw error("GME_OUT_OF_MEMORY", "no address space to map " + printable(file.path()))
                 .in_file(file.path()).found(static_cast<int64_t>(size_));
@@ -138,9 +131,7 @@ file_mapping::file_mapping(const file_handle & file) : size_(static_cast<size_t>
 }
 
 file_mapping::~file_mapping() {
-    if (data_ != nullptr) {
-        munmap(data_, size_);
-    }
+    munmap(data_, size_);
 }
 
 }  // namespace gme

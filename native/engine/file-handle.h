@@ -13,9 +13,8 @@ class file_handle {
     // Errors: GME_IO_ERROR with the system's reason (a missing file, a folder, a pipe, no permission).
     explicit file_handle(const std::string & path);
     ~file_handle();
-    file_handle(file_handle && other) noexcept;
-    file_handle & operator=(file_handle &&) = delete;
-    file_handle(const file_handle &)        = delete;
+    file_handle(const file_handle &)             = delete;
+    file_handle & operator=(const file_handle &) = delete;
 
     const std::string & path() const { return path_; }
     uint64_t            size() const { return size_; }

@@ -159,7 +159,10 @@ gme_embed_params gme_embed_params_default(void) {
 
 gme_status gme_model_load(const char * path, const gme_load_params * params, gme_model ** model, gme_error ** error) {
     *model = nullptr;
-    return guarded(error, [&] { *model = new gme_model(path, *params); });
+    return guarded(error, [&] {
+        gme::require_processor();
+        *model = new gme_model(path, *params);
+    });
 }
 
 void gme_model_free(gme_model * model) {

@@ -85,6 +85,26 @@ class quick_gelu_op : public graph_op {
     const row_kernels & kernels_;
 };
 
+// Rows that hold a NaN or an infinity become infinite throughout. ggml rounds tokens to blocks of whole numbers for quantised weights
+// and takes a block's largest number by comparisons, which a NaN loses: it would come out as an ordinary number. An infinite block makes
+// the products it goes into NaN or infinite, and the pooled row shows it.
+class flood_op : public graph_op {
+  public:
+    explicit flood_op(const row_kernels & kernels) : kernels_(kernels) {}
+    void run(ggml_tensor * target, int, char *) noexcept override {
+        each_row(next, target->ne[1], [&](int64_t row) {
+            float *       at = numbers_of(target) + row * stride_of(target);
+            const int64_t n  = target->ne[0];
+            if (!kernels_.finite(at, n)) {
+                std::fill(at, at + n, INFINITY);
+            }
+        });
+    }
+
+  private:
+    const row_kernels & kernels_;
+};
+
 class rotate_op : public graph_op {
   public:
     rotate_op(const row_kernels & kernels, int64_t n_head, const key_value_rows & state, int64_t first, ggml_tensor * cos, ggml_tensor * sin, int64_t first_angle)
@@ -148,10 +168,13 @@ product_weight weight_of(const linear & from) {
     return weight;
 }
 
-// ggml's product: for processors and types that ours is not made for, and for few tokens of quantised weights.
+// ggml's product: for processors and types that ours is not made for, and for few tokens of quantised weights. x is changed where it lies.
 ggml_tensor * ggml_product(graph & build, ggml_tensor * x, const std::vector<linear> & weights, product_end end, ggml_tensor * residual) {
     ggml_context *             ctx = build.context();
     std::vector<ggml_tensor *> outs;
+    if (std::any_of(weights.begin(), weights.end(), [](const linear & each) { return ggml_is_quantized(each.weight->type); })) {
+        x = build.add_op_inplace(std::make_unique<flood_op>(*build.where().kernels().rows), x, {});
+    }
     for (const auto & each : weights) {
         ggml_tensor * cur = ggml_mul_mat(ctx, each.weight, x);  // [n_out, n]
         ggml_prec_set_acc(cur, GGML_PREC_F32);

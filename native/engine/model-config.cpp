@@ -5,8 +5,8 @@
 //   gme.*                           -> model_defaults
 //
 // Every number is checked here, against its range and against the others, so that no graph can be built from numbers
-// that do not fit. What Qwen2-VL fixes (patch 14, merge 2) is compared for equality. The MLP width of the tower is not
-// read: llama.cpp's tools write it wrong, so the tensors decide.
+// that do not fit. What Qwen2-VL fixes (patch 14, merge 2, two frames) is compared for equality. The MLP width of the tower
+// is not read: llama.cpp's tools write it wrong or as 0, so the tensors decide.
 
 #include "model-config.h"
 
@@ -18,6 +18,8 @@
 namespace gme {
 
 namespace {
+
+constexpr int32_t head_width_max = 1024;  // Qwen2-VL's heads are 80 and 128 wide; every thread's working memory grows with this
 
 error range_error(const gguf_file & file, const std::string & key, const std::string & found, const std::string & expected) {
     return error("GME_HPARAM_RANGE", printable(file.path()) + ": " + key + " is " + found + ", expected " + expected)
@@ -47,6 +49,17 @@ void require_equal(const gguf_file & file, const std::string & key, int64_t expe
     }
 }
 
+// Heads must share the width out evenly, in columns of four: the attention kernel takes four at a time, and the tower's rotary
+// positions split a head into rows and columns, each in pairs.
+int32_t head_width(const gguf_file & file, const std::string & key, int32_t n_embd, int32_t n_head) {
+    const int32_t n_embd_head = n_embd / n_head;
+    if (n_embd % n_head != 0 || n_embd_head % 4 != 0 || n_embd_head > head_width_max) {
+        throw range_error(file, key, std::to_string(n_head), "a divisor of the width " + std::to_string(n_embd) + " with a quotient divisible by 4, at most "
+                          + std::to_string(head_width_max));
+    }
+    return n_embd_head;
+}
+
 void read_rope_sections(const gguf_file & file, decoder_config & config) {
     const std::string key      = "qwen2vl.rope.dimension_sections";
     const auto        sections = file.find_integers(key);
@@ -56,7 +69,7 @@ void read_rope_sections(const gguf_file & file, decoder_config & config) {
         config.rope_sections[0] = n_pairs;
         return;
     }
-    if (sections->size() != 4 && sections->size() != 3) {
+    if (sections->size() != 4) {
         throw range_error(file, key, std::to_string(sections->size()) + " numbers", "4 numbers");
     }
     int64_t sum = 0;
@@ -98,7 +111,7 @@ decoder_config read_decoder_config(const gguf_file & file) {
             .in_file(file.path()).at_field("kv[\"general.architecture\"]").found(printable(architecture)).wanted("qwen2vl");
     }
     decoder_config config;
-    config.n_embd    = integer_in(file, "qwen2vl.embedding_length", 2, 65536);
+    config.n_embd    = integer_in(file, "qwen2vl.embedding_length", 4, 65536);
     config.n_layer   = integer_in(file, "qwen2vl.block_count", 1, 512);
     config.n_ff      = integer_in(file, "qwen2vl.feed_forward_length", 1, 1 << 20);
     config.n_head    = integer_in(file, "qwen2vl.attention.head_count", 1, 1024);
@@ -106,14 +119,14 @@ decoder_config read_decoder_config(const gguf_file & file) {
     config.n_ctx     = integer_in(file, "qwen2vl.context_length", 32, 1 << 20);
     config.rms_eps    = number_in(file, "qwen2vl.attention.layer_norm_rms_epsilon", 1e-12, 1e-2);
     config.rope_theta = number_in(file, "qwen2vl.rope.freq_base", 1.0, 1e9);
-    if (config.n_embd % config.n_head != 0 || config.n_embd / config.n_head % 2 != 0) {
-        throw range_error(file, "qwen2vl.attention.head_count", std::to_string(config.n_head),
-                          "a divisor of the embedding length " + std::to_string(config.n_embd) + " with an even quotient");
+    if (config.n_ff > n_ff_ratio_max * config.n_embd) {
+        throw range_error(file, "qwen2vl.feed_forward_length", std::to_string(config.n_ff),
+                          "at most " + std::to_string(n_ff_ratio_max) + " times the embedding length " + std::to_string(config.n_embd));
     }
+    config.n_embd_head = head_width(file, "qwen2vl.attention.head_count", config.n_embd, config.n_head);
     if (config.n_head % config.n_head_kv != 0) {
         throw range_error(file, "qwen2vl.attention.head_count_kv", std::to_string(config.n_head_kv), "a divisor of " + std::to_string(config.n_head));
     }
-    config.n_embd_head = config.n_embd / config.n_head;
     check_head_length(file, "key_length", config);
     check_head_length(file, "value_length", config);
     read_rope_sections(file, config);
@@ -137,10 +150,21 @@ static void read_normalisation(const gguf_file & file, const std::string & key, 
     for (size_t i = 0; i < 3; i++) {
         const float value = (*numbers)[i];
         if (!std::isfinite(value) || std::fabs(value) > 1e3f || (positive && value < 1e-3f)) {
-            throw range_error(file, key, std::to_string(value), positive ? "finite and above 0" : "finite");
+            throw range_error(file, key, std::to_string(value), positive ? "a number in 0.001..1000" : "a number in -1000..1000");
         }
         target[i] = value;
     }
+}
+
+static void require_vision_encoder(const gguf_file & file) {
+    const std::string  key   = "clip.has_vision_encoder";
+    const gguf_value * value = file.find_key(key);
+    const bool         known = value != nullptr && value->type == gguf_type::boolean;
+    if (known && *file.find_boolean(key)) {
+        return;
+    }
+    throw error("GME_GGUF_BAD_VALUE", printable(file.path()) + ": the file does not say that it holds a vision encoder")
+        .in_file(file.path()).at_field("kv[\"" + key + "\"]").found(known ? "false" : value == nullptr ? "missing" : gguf_type_name(value->type)).wanted("true");
 }
 
 vision_config read_vision_config(const gguf_file & file) {
@@ -150,11 +174,7 @@ vision_config read_vision_config(const gguf_file & file) {
         throw error("GME_MODEL_UNSUPPORTED", printable(file.path()) + ": not the vision tower of Qwen2-VL")
             .in_file(file.path()).at_field("kv[\"clip.projector_type\"]").found(printable(found)).wanted("qwen2vl_merger");
     }
-    const auto has_encoder = file.find_boolean("clip.has_vision_encoder");
-    if (!has_encoder || !*has_encoder) {
-        throw error("GME_GGUF_BAD_VALUE", printable(file.path()) + ": the file says that it holds no vision encoder")
-            .in_file(file.path()).at_field("kv[\"clip.has_vision_encoder\"]").found(has_encoder ? "false" : "missing").wanted("true");
-    }
+    require_vision_encoder(file);
     vision_config config;
     config.n_embd   = integer_in(file, "clip.vision.embedding_length", 4, 65536);
     config.n_layer  = integer_in(file, "clip.vision.block_count", 1, 512);
@@ -163,16 +183,12 @@ vision_config read_vision_config(const gguf_file & file) {
     config.norm_eps = number_in(file, "clip.vision.attention.layer_norm_epsilon", 1e-12, 1e-2);
     integer_in(file, "clip.vision.patch_size", 14, 14);
     require_equal(file, "clip.vision.spatial_merge_size", 2);
+    require_equal(file, "clip.vision.temporal_patch_size", 2);
     const auto image_size = file.find_integer("clip.vision.image_size");
     if (image_size && (*image_size < 28 || *image_size > 65536 || *image_size % 14 != 0)) {
         throw range_error(file, "clip.vision.image_size", std::to_string(*image_size), "a multiple of 14 in 28..65536");
     }
-    // Rotary positions split a head into rows and columns, each in pairs: the width must be a multiple of 4.
-    if (config.n_embd % config.n_head != 0 || config.n_embd / config.n_head % 4 != 0) {
-        throw range_error(file, "clip.vision.attention.head_count", std::to_string(config.n_head),
-                          "a divisor of the width " + std::to_string(config.n_embd) + " with a quotient divisible by 4");
-    }
-    config.n_embd_head = config.n_embd / config.n_head;
+    config.n_embd_head = head_width(file, "clip.vision.attention.head_count", config.n_embd, config.n_head);
     read_normalisation(file, "clip.vision.image_mean", false, config.normalisation.mean);
     read_normalisation(file, "clip.vision.image_std", true, config.normalisation.std);
     return config;

@@ -10,6 +10,9 @@
 
 namespace gme {
 
+// Widest MLP over the hidden width; Qwen2-VL has 4 to 6. A wider one would take memory out of all proportion to its file.
+constexpr int32_t n_ff_ratio_max = 64;
+
 struct decoder_config {
     int32_t n_embd        = 0;  // hidden width
     int32_t n_layer       = 0;

@@ -8,6 +8,7 @@
 #include "model-weights.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <unordered_set>
 
@@ -72,10 +73,12 @@ const gguf_tensor & weights_file::require(const std::string & name) const {
 }
 
 ggml_tensor * weights_file::create(const gguf_tensor & info) {
-    if (ggml_tensor * known = ggml_get_tensor(context_.get(), info.name.c_str())) {
-        return known;
+    ggml_tensor *& tensor = by_name_[info.name];
+    if (tensor != nullptr) {
+        return tensor;
     }
-    ggml_tensor * tensor = ggml_new_tensor(context_.get(), static_cast<ggml_type>(info.type), info.n_dims, info.ne);
+    const ggml_scope scope(ggml_scope::on_failure::raise);
+    tensor = ggml_new_tensor(context_.get(), static_cast<ggml_type>(info.type), info.n_dims, info.ne);
     ggml_set_name(tensor, info.name.c_str());
     created_.emplace_back(tensor, &info);
     return tensor;
@@ -83,7 +86,7 @@ ggml_tensor * weights_file::create(const gguf_tensor & info) {
 
 ggml_tensor * weights_file::matrix(const std::string & name, int64_t n_in, int64_t n_out) {
     const gguf_tensor & tensor = require(name);
-    if (tensor.ne[0] != n_in || tensor.ne[1] != n_out || tensor.ne[2] != 1 || tensor.ne[3] != 1) {
+    if (tensor.n_dims != 2 || tensor.ne[0] != n_in || tensor.ne[1] != n_out) {
         const int64_t expected[] = { n_in, n_out };
         throw shape_error(file_, tensor, shape_text(expected, 2));
     }
@@ -93,7 +96,7 @@ ggml_tensor * weights_file::matrix(const std::string & name, int64_t n_in, int64
 
 ggml_tensor * weights_file::vector(const std::string & name, int64_t n) {
     const gguf_tensor & tensor = require(name);
-    if (tensor.ne[0] != n || tensor.ne[1] != 1 || tensor.ne[2] != 1 || tensor.ne[3] != 1) {
+    if (tensor.n_dims != 1 || tensor.ne[0] != n) {
         throw shape_error(file_, tensor, shape_text(&n, 1));
     }
     require_type(file_, tensor, tensor.type == GGML_TYPE_F32, "f32");
@@ -101,7 +104,8 @@ ggml_tensor * weights_file::vector(const std::string & name, int64_t n) {
 }
 
 ggml_tensor * weights_file::owned_matrix(const std::string & name, int64_t ne0, int64_t ne1) {
-    ggml_tensor * tensor = ggml_new_tensor_2d(owned_context_.get(), GGML_TYPE_F32, ne0, ne1);
+    const ggml_scope scope(ggml_scope::on_failure::raise);
+    ggml_tensor *    tensor = ggml_new_tensor_2d(owned_context_.get(), GGML_TYPE_F32, ne0, ne1);
     ggml_set_name(tensor, name.c_str());
     owned_.push_back(tensor);
     return tensor;
@@ -193,10 +197,20 @@ static decoder_layer find_decoder_layer(weights_file & weights, const decoder_co
     return layer;
 }
 
+// The N of "<prefix>N.<rest>", -1 for other names.
+static int64_t layer_of(const std::string & name, const std::string & prefix) {
+    if (name.compare(0, prefix.size(), prefix) != 0) {
+        return -1;
+    }
+    const char * end    = name.data() + name.size();
+    int64_t      number = -1;
+    const auto   read   = std::from_chars(name.data() + prefix.size(), end, number);
+    return read.ec == std::errc() && read.ptr != end && *read.ptr == '.' ? number : -1;
+}
+
 static void refuse_more_layers(const gguf_file & file, const std::string & prefix, const char * key, int32_t n_layer) {
-    const std::string beyond = prefix + std::to_string(n_layer) + ".";
     for (const auto & tensor : file.tensors()) {
-        if (tensor.name.compare(0, beyond.size(), beyond) == 0) {
+        if (layer_of(tensor.name, prefix) >= n_layer) {
             throw error("GME_HPARAM_RANGE", printable(file.path()) + ": " + key + " says " + std::to_string(n_layer) + " layers, but " + tensor.name + " is there")
                 .in_file(file.path()).at_field(std::string("kv[\"") + key + "\"]").found(n_layer).wanted("the number of layers in the file");
         }
@@ -240,6 +254,10 @@ static vision_block find_vision_block(weights_file & weights, const vision_confi
     const gguf_tensor & named_up = weights.require(prefix + "ffn_up.weight");
     const bool          swapped  = named_up.ne[0] != n && named_up.ne[1] == n;
     const int64_t       n_ff     = swapped ? named_up.ne[0] : named_up.ne[1];
+    if (n_ff > n_ff_ratio_max * n) {
+        const int64_t widest[] = { n, n_ff_ratio_max * n };
+        throw shape_error(weights.file(), named_up, shape_text(widest, 2) + " at most");
+    }
     block.up   = find_linear(weights, prefix + (swapped ? "ffn_down" : "ffn_up"), n, n_ff);
     block.down = find_linear(weights, prefix + (swapped ? "ffn_up" : "ffn_down"), n_ff, n);
     return block;
@@ -248,7 +266,7 @@ static vision_block find_vision_block(weights_file & weights, const vision_confi
 // One frame of the patch convolution: [14 x, 14 y, 3 channels, n_embd], float of any width.
 static const gguf_tensor & require_patch_frame(const weights_file & weights, const std::string & name, int64_t n_embd) {
     const gguf_tensor & tensor = weights.require(name);
-    if (tensor.ne[0] != 14 || tensor.ne[1] != 14 || tensor.ne[2] != 3 || tensor.ne[3] != n_embd) {
+    if (tensor.n_dims != 4 || tensor.ne[0] != 14 || tensor.ne[1] != 14 || tensor.ne[2] != 3 || tensor.ne[3] != n_embd) {
         const int64_t expected[] = { 14, 14, 3, n_embd };
         throw shape_error(weights.file(), tensor, shape_text(expected, 4));
     }

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "gguf-file.h"
@@ -83,6 +85,7 @@ class weights_file {
     tensor_context                owned_context_;  // tensors that are computed at load
     tensor_memory                 memory_, owned_memory_;
     std::vector<std::pair<ggml_tensor *, const gguf_tensor *>> created_;
+    std::unordered_map<std::string_view, ggml_tensor *>        by_name_;  // of created_
     std::vector<ggml_tensor *>                                 owned_;
 };
 

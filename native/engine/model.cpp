@@ -14,6 +14,7 @@
 #include "fingerprint.h"
 #include "json-writer.h"
 #include "tensor-types.h"
+#include "vocabulary-keys.h"
 
 namespace {
 
@@ -213,45 +214,13 @@ void gme_model::load_weights(const gme_load_params & params) {
 }
 
 void gme_model::load_tokenizer() {
-    const auto require_text = [&](const char * key, const char * expected) {
-        const std::string found = decoder_file.string(key);
-        if (found != expected) {
-            throw error("GME_MODEL_UNSUPPORTED", printable(decoder_file.path()) + ": " + key + " " + printable(found) + " is not supported")
-                .in_file(decoder_file.path()).at_field(std::string("kv[\"") + key + "\"]").found(printable(found)).wanted(expected);
-        }
-    };
-    require_text("tokenizer.ggml.model", "gpt2");
-    require_text("tokenizer.ggml.pre", "qwen2");
-    const auto bad = [&](const std::string & key, const std::string & found, const std::string & expected) {
-        return error("GME_TOKENIZER_BAD", printable(decoder_file.path()) + ": " + key + " is " + found + ", expected " + expected)
-            .in_file(decoder_file.path()).at_field(key).found(found).wanted(expected);
-    };
-    const auto list = [&](const char * key) {
-        auto texts = decoder_file.find_strings(key);
-        if (!texts) {
-            throw bad(key, "missing", "an array of strings");
-        }
-        return std::move(*texts);
-    };
-    gme::vocabulary vocabulary;
-    vocabulary.tokens = list("tokenizer.ggml.tokens");
-    vocabulary.merges = list("tokenizer.ggml.merges");
-    auto types        = decoder_file.find_integers("tokenizer.ggml.token_type");
-    if (!types) {
-        throw bad("tokenizer.ggml.token_type", "missing", "an array of i32");
-    }
-    vocabulary.token_types = std::move(*types);
-    const auto n_rows      = static_cast<size_t>(decoder.n_vocab);
-    if (vocabulary.tokens.size() != n_rows) {
-        throw bad("tokenizer.ggml.tokens", std::to_string(vocabulary.tokens.size()) + " tokens", std::to_string(n_rows) + ", the rows of token_embd.weight");
-    }
-    for (const char * key : { "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.padding_token_id" }) {
-        const auto id = decoder_file.find_integer(key);
-        if (id && (*id < 0 || *id >= static_cast<int64_t>(n_rows))) {
-            throw bad(key, std::to_string(*id), "an id below " + std::to_string(n_rows));
+    tokens = std::make_unique<gme::tokenizer>(gme::read_vocabulary(decoder_file, decoder.n_vocab), decoder_file.path());
+    for (const char * text : { "<|vision_start|>", "<|vision_end|>", "<|image_pad|>" }) {
+        if (vision_config && tokens->special_id(text) < 0) {
+            throw error("GME_TOKENIZER_BAD", printable(decoder_file.path()) + ": the vocabulary lacks a special token of a picture's prompt")
+                .in_file(decoder_file.path()).at_field("tokenizer.ggml.tokens").found("absent").wanted(text);
         }
     }
-    tokens = std::make_unique<gme::tokenizer>(vocabulary, decoder_file.path());
 }
 
 std::string gme_model::describe(const gme_load_params & params) const {

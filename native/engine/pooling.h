@@ -5,7 +5,7 @@
 
 namespace gme {
 
-// hidden [n] f32 -> embedding [n] f32 of unit length (L2, eps 1e-12). Returns false when a number is not finite.
+// hidden [n] f32 -> embedding [n] f32 of unit length (L2). Returns false when a number is not finite or the length is below 1e-12.
 bool pool_last_token(const float * hidden, int32_t n, float * embedding);
 
 }  // namespace gme

@@ -86,6 +86,29 @@ GME_TARGET double square_sum_row(const float * x, int64_t n, float around) {
     return total;
 }
 
+// A number times 0 is 0 unless it is infinite or none. Four sums, so that the additions do not wait for each other.
+GME_TARGET bool finite_row(const float * x, int64_t n) {
+    const row_vec zero   = lanes::set(0.0f);
+    row_vec       acc[4] = { zero, zero, zero, zero };
+    int64_t       i      = 0;
+    for (; i + 4 * row_width <= n; i += 4 * row_width) {
+        for (int64_t k = 0; k < 4; k++) {
+            acc[k] = lanes::fma(lanes::load(x + i + k * row_width), zero, acc[k]);
+        }
+    }
+    for (; i < n; i += row_width) {
+        acc[0] = lanes::fma(load_part(x + i, n - i < row_width ? n - i : row_width), zero, acc[0]);
+    }
+    float parts[row_width];
+    lanes::store(parts, lanes::add(lanes::add(acc[0], acc[1]), lanes::add(acc[2], acc[3])));
+    for (float part : parts) {
+        if (part != 0.0f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 GME_TARGET void normalise_row(const float * x, int64_t n, float factor, float shift, const float * weight, const float * bias, float * out) {
     const row_vec f = lanes::set(factor), s = lanes::set(shift);
     for (int64_t i = 0; i < n; i += row_width) {
@@ -133,7 +156,7 @@ GME_TARGET void quick_gelu_row(const float * x, int64_t n, float * out) {
     }
 }
 
-constexpr row_kernels compiled = { sum_row, square_sum_row, normalise_row, rotate_head, silu_gate_row, quick_gelu_row };
+constexpr row_kernels compiled = { sum_row, square_sum_row, finite_row, normalise_row, rotate_head, silu_gate_row, quick_gelu_row };
 
 }  // namespace
 

@@ -10,6 +10,7 @@ namespace gme {
 struct row_kernels {
     double (*sum)(const float * x, int64_t n);
     double (*square_sum)(const float * x, int64_t n, float around);  // of x - around
+    bool (*finite)(const float * x, int64_t n);  // no NaN and no infinity
     // out[i] = (x[i] * factor + shift) * weight[i] + bias[i]; bias may be NULL, out may be x.
     void (*normalise)(const float * x, int64_t n, float factor, float shift, const float * weight, const float * bias, float * out);
     // One head in place: the first half a and the second half b become a·cos - b·sin and b·cos + a·sin. cos and sin hold

@@ -87,7 +87,7 @@ void embed_tokens(backend & backend, const decoder_weights & weights, const std:
     for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
         const int64_t n = std::min(chunk_rows, state.n_rows - first);
         graph         build(backend, 4);
-        build.stage("decoder.embed");
+        build.stage(embed_stage);
         ggml_tensor * cur = ggml_get_rows(build.context(), weights.token_embd, build.input_i32(ids.data() + first, n));  // [n_embd, n]
         build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, first, n)));
         build.run();
@@ -177,7 +177,7 @@ std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer
     graph          build(backend, 64);
     ggml_context * ctx  = build.context();
     ggml_tensor *  rows = build.input_i32(last.data(), n);
-    ggml_tensor *  inpL = build.staged("decoder.embed", ggml_get_rows(ctx, state.hidden, rows));  // [n_embd, n]
+    ggml_tensor *  inpL = build.staged(embed_stage, ggml_get_rows(ctx, state.hidden, rows));  // [n_embd, n]
     ggml_tensor *  Qcur = apply_product(build, stages, norm, inpL, { layer.q });
     key_value_rows none = state.keys_values;
     none.n_head_kv      = 0;  // the keys are there already
@@ -217,6 +217,12 @@ std::vector<float> run_text_decoder(backend & backend, const decoder_config & co
                                     const std::vector<decoder_sequence> & sequences, const decoder_pass & pass, const stage_tap & tap) {
     decoder_state state(config, mrope, sequences, pass);
     embed_tokens(backend, weights, sequences, state);
+    const auto tap_hidden = [&](const std::string & name) {
+        if (tap) {
+            tap(name, read_rows(state.hidden, 0, state.n_rows).data(), state.n_rows, config.n_embd);
+        }
+    };
+    tap_hidden(embed_stage);
     const size_t n_whole = tap ? weights.layers.size() : weights.layers.size() - 1;
     for (size_t il = 0; il < n_whole; il++) {
         restore_openings(state, il);
@@ -224,9 +230,7 @@ std::vector<float> run_text_decoder(backend & backend, const decoder_config & co
             run_chunk(backend, weights.layers[il], state, first, std::min(chunk_rows, state.n_rows - first));
         }
         save_openings(state);
-        if (tap) {
-            tap("decoder.layer." + std::to_string(il), read_rows(state.hidden, 0, state.n_rows).data(), state.n_rows, config.n_embd);
-        }
+        tap_hidden("decoder.layer." + std::to_string(il));
     }
     if (tap) {
         return tap_final_norm(backend, weights.output_norm, state, tap);

@@ -10,6 +10,9 @@
 
 namespace gme {
 
+// The tap of the rows that the first layer begins with; no stage of the reference, it only tells where numbers went wrong.
+constexpr const char * embed_stage = "decoder.embed";
+
 // Runs sequences side by side in one pass; each sees only itself. Returns the normed hidden state of each last token,
 // [n_sequences, n_embd] f32. Openings that the pass wants are filled. With a tap (and a pass that shares nothing) every row goes
 // through every layer; taps then show the rows of all sequences. Errors: GME_ABORTED, GME_OUT_OF_MEMORY.

@@ -11,12 +11,14 @@
 #include "pre-tokenizer.h"
 #include "unicode-nfc.h"
 
+#include <algorithm>
 #include <string>
 
 namespace gme {
 
 namespace {
 
+constexpr size_t  n_ids_beyond = 64;  // tokens behind the last wanted one that are looked at, so that it ends where it does in the whole
 constexpr size_t  text_bytes_max = size_t{1} << 30;  // NFC may triple a text; positions inside a piece are 32 bit
 constexpr uint8_t whole_unknown = 0, whole_yes = 1, whole_no = 2;
 
@@ -61,6 +63,7 @@ void tokenizer::add_merges(const vocabulary & source, std::string_view file) {
         if (!pairs.add_merge(left, right, result)) {
             fail("a merge is there twice", "each merge once");
         }
+        token_bytes_max = std::max(token_bytes_max, joined.size());  // in byte-level characters, of one or two bytes each: never too few
     }
 }
 
@@ -86,8 +89,16 @@ void tokenizer::tokenize(std::string_view utf8, std::vector<int32_t> & ids, size
     byte_pair_encoding::scratch memory;
     std::string_view piece;
     while (ids.size() - n_before < ids_max && pieces.next(piece)) {
-        tokenize_piece(piece, memory, ids);
+        const size_t n_bytes = bytes_needed(ids_max - (ids.size() - n_before));
+        tokenize_piece(piece.substr(0, n_bytes), memory, ids);
+        if (piece.size() > n_bytes) {
+            ids.resize(std::min(ids.size(), n_before + ids_max));  // what follows was read up to an end that the text does not have
+        }
     }
+}
+
+size_t tokenizer::bytes_needed(size_t n_ids) const {
+    return n_ids < text_bytes_max ? (n_ids + n_ids_beyond) * token_bytes_max : no_limit;
 }
 
 void tokenizer::tokenize_parsed(std::string_view utf8, std::vector<int32_t> & ids, size_t ids_max) const {

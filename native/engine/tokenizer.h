@@ -22,7 +22,8 @@ class tokenizer {
     tokenizer(const vocabulary & source, std::string_view file);
 
     // Appends the ids of plain text: one run, special strings are ordinary text. Stops between two pieces of the run once at least
-    // ids_max were appended; these are then the first ids of the whole. Throws GME_TEXT_TOO_LONG above 1 GiB.
+    // ids_max were appended; these are then the first ids of the whole. A piece that alone has more bytes than so many of the longest
+    // tokens can have is read as far as they reach, so that memory follows ids_max and not the text. Throws GME_TEXT_TOO_LONG above 1 GiB.
     void tokenize(std::string_view utf8, std::vector<int32_t> & ids, size_t ids_max = no_limit) const;
 
     // The same with special strings as their ids: leftmost, longest match on the text as it came; the runs between are tokenised alone.
@@ -34,9 +35,11 @@ class tokenizer {
   private:
     token_table        table;
     byte_pair_encoding pairs;
+    size_t             token_bytes_max = 1;  // of the tokens that merges can make
     // [n_vocab] does BPE of this token's own bytes give the token? Found out when a piece first asks; only saves work.
     std::unique_ptr<std::atomic<uint8_t>[]> whole;
 
+    size_t bytes_needed(size_t n_ids) const;
     void add_merges(const vocabulary & source, std::string_view file);
     void tokenize_piece(std::string_view piece, byte_pair_encoding::scratch & memory, std::vector<int32_t> & ids) const;
 };

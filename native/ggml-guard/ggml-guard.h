@@ -40,4 +40,7 @@ class ggml_scope {
 // ggml's memory for graphs, except that it answers nullptr where there is none and never throws.
 ggml_backend_buffer_type_t graph_memory();
 
+// The first instruction set that this build of ggml needs and this processor lacks, or nullptr. In required-cpu.cpp.
+const char * missing_instructions() noexcept;
+
 }  // namespace gme

@@ -25,7 +25,8 @@ const manyFiles = Number(process.env.GME_TEST_FILES ?? 20_000);
 function inChild<Result>(script: string): Result {
   const preamble = `const { crawl } = require(${JSON.stringify(join(root, "lib/crawl/crawl.ts"))});
     const { shownPath } = require(${JSON.stringify(join(root, "lib/crawl/path-bytes.ts"))});`;
-  const main = `(async () => { ${script} })().catch((error) => { console.error(error); process.exit(1); });`;
+  const settled = "await new Promise((resolve) => setImmediate(resolve));"; // tsx reads a file of its own a moment later
+  const main = `(async () => { ${settled} ${script} })().catch((error) => { console.error(error); process.exit(1); });`;
   const node = ["--require", require.resolve("tsx/cjs"), "-e", preamble + main];
   const { NODE_OPTIONS, ...env } = process.env; // tap's own preloads
   const child = spawnSync(process.execPath, node, { encoding: "utf8", cwd: root, timeout: 250_000, env });

@@ -34,6 +34,7 @@ struct disk {
     bool reads_little  = false;
     int  bad_read      = -1;  // number of the read that fails with `error`, or comes back as 0xFF where that is 0
     int  error         = 0;
+    int  lie_at        = -1;  // the byte of the file that the bad read answers with 14, where not all of it is 0xFF
     int  bad_stat      = -1;  // number of the fstat that fails with EIO
     int  map_error     = 0;
     int  n_reads = 0, n_stats = 0, n_writable = 0, interrupted = 0;
@@ -82,8 +83,10 @@ ssize_t disk_pread(int descriptor, void * target, size_t size, off_t at) {
     }
     const size_t  n    = faults.reads_little ? (size + 6) / 7 : size;
     const ssize_t read = syscall(SYS_pread64, descriptor, target, n, at);
-    if (bad && read > 0) {
+    if (bad && read > 0 && faults.lie_at < 0) {
         std::memset(target, 0xFF, static_cast<size_t>(read));
+    } else if (bad && read > faults.lie_at) {
+        static_cast<char *>(target)[faults.lie_at] = 14;
     }
     return read;
 }
@@ -114,8 +117,10 @@ struct pair_of_files {
 
 pair_of_files copy_pair(const std::string & fixtures, const fs::path & folder) {
     const pair_of_files copies = { folder, (folder / "decoder.gguf").string(), (folder / "tower.gguf").string() };
-    fs::copy_file(fixtures + "/gguf/tiny-a-f32.gguf", copies.decoder, fs::copy_options::overwrite_existing);
-    fs::copy_file(fixtures + "/gguf/mmproj-tiny-a-f32.gguf", copies.mmproj, fs::copy_options::overwrite_existing);
+    fs::remove(copies.decoder);
+    fs::remove(copies.mmproj);
+    fs::copy_file(fixtures + "/gguf/tiny-a-f32.gguf", copies.decoder);
+    fs::copy_file(fixtures + "/gguf/mmproj-tiny-a-f32.gguf", copies.mmproj);
     for (const auto & path : { copies.decoder, copies.mmproj }) {
         // In the past, so that each change shows in the time, however coarse the system's clock.
         fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::hours(1));
@@ -213,6 +218,25 @@ void check_other_calls(const pair_of_files & files) {
     faults = {};
 }
 
+// The header is read twice: while it is checked, and to keep it. What has changed in between must not be believed.
+void check_second_reading(const pair_of_files & files) {
+    const std::string path  = (files.folder / "strings.gguf").string();
+    const auto        write = [&](const std::string & bytes) { std::ofstream(path, std::ios::binary) << bytes; };
+    const std::string head("GGUF\3\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0a\11\0\0\0\10\0\0\0\2\0\0\0\0\0\0\0", 49);
+    write(head + std::string("\12\0\0\0\0\0\0\0aaaaaaaaaa\0\0\0\0\0\0\0\0", 26));
+    faults          = {};
+    faults.bad_read = 1;
+    faults.lie_at   = 49;  // the first string's length becomes 14: the second one's begins 4 bytes before the end
+    const gme::gguf_file shorter(path);
+    check(failure_of([&] { shorter.find_strings("a"); }) == "GME_CHANGED_WHILE_OPEN ", "G110 a string that grew between two readings");
+    faults          = {};
+    faults.bad_read = 1;
+    const gme::gguf_file nonsense(path);
+    check(failure_of([&] { nonsense.find_strings("a"); }) == "GME_CHANGED_WHILE_OPEN " && failure_of([&] { nonsense.value_json(*nonsense.find_key("a")); }) == "GME_CHANGED_WHILE_OPEN ",
+          "G110 strings whose lengths became nonsense between two readings");
+    faults = {};
+}
+
 std::string value_of(const std::string & path) {
     gme::error thrown("", "");
     return checks::code_of([&] { gme::gguf_file file(path); }, &thrown) + " " + thrown.value;
@@ -288,6 +312,12 @@ std::vector<change> changes() {
         { "written over", [=](const std::string & path) { write(path, {}); }, changed },
         { "touched", [](const std::string & path) { fs::last_write_time(path, fs::file_time_type::clock::now()); }, changed },
         { "replaced", [](const std::string & path) { fs::copy_file(path, path + ".new"); fs::rename(path + ".new", path); }, changed },
+        { "a link to another file system", [](const std::string & path) {
+             const std::string other = "/dev/shm/gme-test-files-" + std::to_string(getpid());
+             fs::copy_file(path, other, fs::copy_options::overwrite_existing);
+             fs::remove(path);
+             fs::create_symlink(other, path);
+         }, changed },
         { "removed", [](const std::string & path) { fs::remove(path); }, "" },
     };
 }
@@ -331,6 +361,7 @@ int main(int argc, char ** argv) {
     check_each_read(files, true);
     check_each_read(files, false);
     check_other_calls(files);
+    check_second_reading(files);
     int n_changes = 0;
     for (const bool use_mmap : { true, false }) {
         for (const bool tower : { false, true }) {
@@ -340,6 +371,7 @@ int main(int argc, char ** argv) {
     std::printf("# G110: %d changes of a file between its header and the end of loading: GME_CHANGED_WHILE_OPEN, or the whole model where only the name went\n", n_changes);
     check_paths(copy_pair(fixtures, folder));
     fs::remove_all(folder);
+    fs::remove("/dev/shm/gme-test-files-" + std::to_string(getpid()));
     return checks::result();
 }
 

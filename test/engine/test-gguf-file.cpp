@@ -114,11 +114,13 @@ void check_lies(const temporary_file & target) {
         { "G038 alignment 2^31", header(0, 1) + key_u32("general.alignment", 1u << 31), "GME_GGUF_BAD_VALUE kv[\"general.alignment\"]" },
         { "G042 a name of 64 bytes", one_tensor + text(std::string(64, 'a')), "GME_TENSOR_BAD_NAME tensor[0].name" },
         { "G043 a name with a slash", one_tensor + tensor("../x", { 8 }, 0, 0), "GME_TENSOR_BAD_NAME tensor[0].name" },
+        { "G043 a name with a character beyond the letters", one_tensor + tensor("a~b", { 8 }, 0, 0), "GME_TENSOR_BAD_NAME tensor[0].name" },
         { "G044 a tensor twice", with_data(header(2, 0) + tensor("t", { 8 }, 0, 0) + tensor("t", { 8 }, 0, 32), 64), "GME_TENSOR_DUP tensor[\"t\"]" },
         { "G046 five dimensions", one_tensor + tensor("t", { 1, 1, 1, 1, 1 }, 0, 0), "GME_TENSOR_DIMS tensor[\"t\"].n_dims" },
         { "G047 a side of 0", one_tensor + tensor("t", { 8, 0 }, 0, 0), "GME_TENSOR_DIMS tensor[\"t\"].ne[1]" },
         { "G048 a side of -1", one_tensor + tensor("t", { -1 }, 0, 0), "GME_TENSOR_DIMS tensor[\"t\"].ne[0]" },
         { "G049 a product that wraps to 0", one_tensor + tensor("t", { 1ll << 32, 1ll << 32 }, 0, 0), "GME_TENSOR_OVERFLOW tensor[\"t\"].ne" },
+        { "G049 a product that wraps to 0 and stays there", one_tensor + tensor("t", { 1ll << 32, 1ll << 32, 1 }, 0, 0), "GME_TENSOR_OVERFLOW tensor[\"t\"].ne" },
         { "G050 a product that wraps to little", one_tensor + tensor("t", { (1ll << 32) + 1, 1ll << 32 }, 0, 0), "GME_TENSOR_OVERFLOW tensor[\"t\"].ne" },
         { "G051 bytes that overflow", one_tensor + tensor("t", { 1ll << 31, 1ll << 31, 1 }, 28, 0), "GME_TENSOR_OVERFLOW tensor[\"t\"].ne" },
         { "G054 half a block", with_data(one_tensor + tensor("t", { 33 }, 8, 0), 64), "GME_TENSOR_SHAPE tensor[\"t\"].ne[0]" },
@@ -200,6 +202,47 @@ void check_json(const temporary_file & target) {
     }
 }
 
+// One MiB of strings between the alignment and the tensors: the reader comes back to the first key when it has passed the last.
+void check_far_alignment(const temporary_file & target) {
+    std::string strings;
+    for (int i = 0; i < 1 << 16; i++) {
+        strings += text("12345678");
+    }
+    const std::string far = key_value("strings", 9, array(8, 1 << 16, strings));
+    target.write(with_data(header(1, 2) + key_u32("general.alignment", 64) + far + tensor("t", { 8 }, 0, 0), 64));
+    check(gme::gguf_file(target.path).alignment() == 64, "G041 an alignment is found before a long array");
+    target.write(with_data(header(1, 2) + key_u32("general.alignment", 12) + far + tensor("t", { 8 }, 0, 0), 64));
+    check(failure_of([&] { gme::gguf_file file(target.path); }) == "GME_GGUF_BAD_VALUE kv[\"general.alignment\"]", "G037 … and refused there");
+}
+
+// 65 holes of 4 MiB, each the text of a key.
+void check_large_metadata(const temporary_file & target) {
+    target.write(header(0, 65));
+    uint64_t at = 24;
+    for (int i = 0; i < 65; i++) {
+        const std::string head = text("k" + std::to_string(i)) + raw<uint32_t>(8) + raw<uint64_t>(4 << 20);
+        std::filesystem::resize_file(target.path, at);
+        std::ofstream(target.path, std::ios::binary | std::ios::app) << head;
+        at += head.size() + (4 << 20);
+    }
+    std::filesystem::resize_file(target.path, at);
+    check(failure_of([&] { gme::gguf_file file(target.path); }) == "GME_GGUF_LIMIT metadata", "G036 metadata over 256 MiB");
+}
+
+void check_split(const temporary_file & target) {
+    const std::pair<std::string, const char *> cases[] = {
+        { key_u32("split.count", 2), "GME_MODEL_UNSUPPORTED kv[\"split.count\"]" },
+        { key_u32("split.no", 1), "GME_MODEL_UNSUPPORTED kv[\"split.no\"]" },
+        { key_value("split.no", 5, raw<int32_t>(-1)), "GME_MODEL_UNSUPPORTED kv[\"split.no\"]" },
+        { key_u32("split.count", 1), "" },
+    };
+    for (const auto & [key, expected] : cases) {
+        target.write(header(0, 1) + key);
+        const gme::gguf_file file(target.path);
+        check(failure_of([&] { file.require_whole(); }) == expected && file.file().size() > 24, std::string("G112 a split model: ") + (*expected ? expected : "1 of 1 is whole"));
+    }
+}
+
 }  // namespace
 
 int main(int argc, char ** argv) {
@@ -215,6 +258,9 @@ int main(int argc, char ** argv) {
     check_lies(target);
     check_typed_access(target);
     check_json(target);
+    check_far_alignment(target);
+    check_large_metadata(target);
+    check_split(target);
     const auto * q4_k = gme::find_tensor_type("q4_k");
     check(q4_k != nullptr && q4_k->block_rows == 256, "types know their blocks");
     for (const char * name : { "i8", "i16", "i32", "i64", "f64", "q8_1", "q8_K" }) {

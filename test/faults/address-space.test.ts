@@ -21,7 +21,7 @@ interface Outcome {
 async function under(room: number, work: string, wide: string, mmap: boolean): Promise<Outcome> {
   const { addon, loadParams, embedParams } = JSON.parse(childSetup(0));
   const setup = { addon, small: modelFile, wide, mmap, room, work, loadParams, embedParams };
-  if (work === "pictures") setup.loadParams = { ...loadParams, maxImageTokens: 1280, minImageTokens: 256 };
+  if (work === "pictures") setup.loadParams = { ...loadParams, maxImageTokens: 1280, minImageTokens: 1280 };
   const { stdout } = await run(process.execPath, [script, JSON.stringify(setup)], {
     env: { ...process.env, NODE_OPTIONS: "", MALLOC_ARENA_MAX: "2" },
     timeout: 120_000,
@@ -57,5 +57,5 @@ t.test("L16 pictures that do not fit into the address space are an error of the 
   const { codes, after, again } = await under(40 * megabyte, "pictures", modelFile, true);
   t.strictSame(codes, ["GME_OUT_OF_MEMORY"]);
   t.ok(after && again, "small work goes on with the same bits");
-  t.comment(`L16: 24 pictures in one pass with 40 MB left: ${codes.join()}, the model goes on`);
+  t.comment(`L16: 24 pictures of 1024×1024 with 40 MB left: ${codes.join(", ")}, the model goes on`);
 });

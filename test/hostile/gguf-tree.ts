@@ -269,9 +269,12 @@ class TreeWriter {
   }
 
   private text(text: string | Buffer): void {
-    const bytes = typeof text === "string" ? Buffer.from(text, "utf8") : text;
-    this.number(ggufType.u64, bytes.length);
-    this.bytes(bytes);
+    const size = typeof text === "string" ? Buffer.byteLength(text) : text.length;
+    this.number(ggufType.u64, size);
+    this.reserve(size);
+    if (typeof text === "string") this.buffer.write(text, this.size);
+    else text.copy(this.buffer, this.size);
+    this.size += size;
   }
 
   private scalar(type: number, value: GgufScalar): void {
@@ -303,13 +306,22 @@ const readers: { [type: number]: (from: Buffer, at: number) => number | bigint }
   12: (from, at) => from.readDoubleLE(at),
 };
 
-const unsigned = (bits: number, value: number | bigint): number => Number(BigInt.asUintN(bits, BigInt(value)));
+/** Numbers that fit need no detour through bigint: a vocabulary has thousands of them. */
+function unsigned(bits: number, value: number | bigint): number {
+  if (typeof value === "number" && value >= 0 && value < 2 ** bits) return value;
+  return Number(BigInt.asUintN(bits, BigInt(value)));
+}
 
 const write8 = (to: Buffer, value: number | bigint, at: number) => to.writeUInt8(unsigned(8, value), at);
 const write16 = (to: Buffer, value: number | bigint, at: number) => to.writeUInt16LE(unsigned(16, value), at);
 const write32 = (to: Buffer, value: number | bigint, at: number) => to.writeUInt32LE(unsigned(32, value), at);
-const write64 = (to: Buffer, value: number | bigint, at: number) =>
-  to.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+function write64(to: Buffer, value: number | bigint, at: number): number {
+  if (typeof value !== "number" || value < 0 || value >= 2 ** 32)
+    return to.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+  to.writeUInt32LE(0, at + 4);
+  to.writeUInt32LE(value, at);
+  return at + 8;
+}
 
 const writers: { [type: number]: (to: Buffer, value: number | bigint, at: number) => number } = {
   0: write8,

@@ -60,6 +60,7 @@ t.test("I38 an AVIF whose size box is unlike its AV1 stream is refused, never an
   for (const [w, h] of [
     [40_000, 40_000],
     [32_768, 32_768],
+    [1_885_960_297, 64],
   ])
     cases.push([`${w}×${h}`, sized(w, h), "TOO_LARGE"]);
   await expectOutcomes(t, "I38", cases);

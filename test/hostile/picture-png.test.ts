@@ -113,6 +113,7 @@ t.test("I11 palettes, depths and interlacing that are damaged are refused or dec
     ],
     ["two palettes", pngPicture(small, sum, [palette, palette]), "CORRUPT|5×3"],
     ["tRNS longer than the palette", pngPicture(small, sum, [palette, { type: "tRNS", data: Buffer.alloc(5) }]), "5×3"],
+    ["indexes out of the palette", pngPicture(small, (x, y) => (x + y) * 30, [palette]), "CORRUPT|5×3"],
     [
       "gAMA and cHRM of zero",
       pngPicture(grey, sum, [

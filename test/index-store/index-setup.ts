@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { appendFileSync, copyFileSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { Test } from "tap";
 import { bundledModelPath } from "../../lib/bundled-model";
 import { openIndex } from "../../lib/index-store/index";
@@ -75,8 +74,7 @@ export interface ChildResult {
 export function startRun(request: RunRequest, env: Record<string, string> = {}): ChildRun {
   const { GME_CRASH_AT, ...inherited } = process.env;
   const script = join(root, "test", "index-store", "children", "index-run.ts");
-  const tsx = pathToFileURL(require.resolve("tsx")).href;
-  const child = spawn(process.execPath, ["--import", tsx, script, JSON.stringify(request)], {
+  const child = spawn(process.execPath, ["--require", require.resolve("tsx/cjs"), script, JSON.stringify(request)], {
     cwd: root,
     env: { ...inherited, ...env },
     stdio: ["ignore", "pipe", "pipe"],

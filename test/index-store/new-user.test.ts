@@ -2,13 +2,12 @@
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"; // biome-ignore format: one line says it
 import { basename, join } from "node:path";
-import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import t, { type Test } from "tap";
 import { load } from "../../lib/index";
 import { openIndex, type SearchOptions } from "../../lib/index-store/index";
 import { pathOf } from "../../lib/crawl/path-bytes";
-import { type CliResult, gme, jsonLines } from "../helpers/cli";
+import { type CliResult, command, gme, jsonLines } from "../helpers/cli";
 import { imageFixture, root } from "../helpers/fixtures";
 import { encryptedPdf, pdfWithPages } from "../helpers/pdf-writer";
 import { checkOf, failuresOf, freshPlace } from "./fault-setup";
@@ -210,8 +209,7 @@ t.test("a folder that may not be read is told, and the rest is indexed", async (
   for (const name of ["locked", "locked.png"]) chmodSync(join(place.folder, name), 0);
   const user = { uid: 65534, gid: 65534 };
   chownSync(place.folder, user.uid, user.gid);
-  const tsx = pathToFileURL(require.resolve("tsx")).href;
-  const args = ["--import", tsx, join(root, "lib", "cli", "main.ts"), "index", place.folder, "--db", place.db, "--model", model]; // biome-ignore format: one line says it
+  const args = [...command, "index", place.folder, "--db", place.db, "--model", model];
   // Without tap's own preload, which writes into a folder that only root may write.
   const child = spawn("env", ["-u", "NODE_OPTIONS", process.execPath, ...args], {
     ...user,

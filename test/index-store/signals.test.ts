@@ -3,10 +3,9 @@ import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pathToFileURL } from "node:url";
 import t from "tap";
-import { jsonLines } from "../helpers/cli";
-import { root, temporaryFolder } from "../helpers/fixtures";
+import { command, jsonLines } from "../helpers/cli";
+import { temporaryFolder } from "../helpers/fixtures";
 import { checkOf, modelFlags, samplePictures, storedRows, whole } from "./index-setup";
 
 const base = temporaryFolder();
@@ -30,8 +29,7 @@ interface Command {
 }
 
 function startCommand(args: readonly string[], options: SpawnOptions = {}): Command {
-  const tsx = pathToFileURL(require.resolve("tsx")).href;
-  const child = spawn(process.execPath, ["--import", tsx, join(root, "lib", "cli", "main.ts"), ...args], {
+  const child = spawn(process.execPath, [...command, ...args], {
     env: { ...process.env, GME_THREADS: "1" },
     stdio: ["ignore", "pipe", "pipe"],
     ...options,

@@ -2,11 +2,11 @@
 import { execFile, execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
 import { GmeError } from "../../lib/errors";
 import { openIndex } from "../../lib/index-store/index";
+import { command } from "../helpers/cli";
 import { root } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
 import { checkOf, CountingEmbedder, dimensions, failuresOf, freshPlace, openWith, type RowRecord, rowsOf, runOnce, unitVector } from "./fault-setup"; // biome-ignore format: one line says it
@@ -100,9 +100,8 @@ t.test("few open files are enough", async (t) => {
   const samples = join(root, "models", "emoji-tiny", "samples");
   for (const name of readdirSync(samples).slice(0, 20)) cpSync(join(samples, name), join(folder, name));
   for (let i = 0; i < 80; i++) writeFileSync(join(folder, `${i}.md`), `Text ${i}.`);
-  const args = ["--import", pathToFileURL(require.resolve("tsx")).href, join(root, "lib", "cli", "main.ts"), "index"];
   const more = [folder, "--db", db, "--json", "--model", join(root, "models", "emoji-tiny-f16.gguf"), "--threads", "1"];
-  const limited = ["-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, ...args, ...more];
+  const limited = ["-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, ...command, "index", ...more];
   const { stdout } = await run("bash", limited, { cwd: root });
   t.match(JSON.parse(stdout.trimEnd().split("\n").at(-1) as string), { type: "summary", rows: 100, failed: 0 });
   t.match(await checkOf(db), { ...sound, rows: 100 });

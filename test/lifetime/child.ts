@@ -2,11 +2,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { isSanitized } from "./rounds";
 
 export interface ChildEnd {
   code: number | null;
   signal: NodeJS.Signals | null;
+  /** Of both streams, in the order it came. */
   output: string;
+  errors: string;
   milliseconds: number;
 }
 
@@ -29,15 +32,17 @@ export async function runChild(name: string, args: readonly unknown[], options: 
     env: { ...process.env, NODE_OPTIONS: "", GME_CHILD_SETUP: options.setup, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let output = "";
+  let [output, errors] = ["", ""];
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (data) => {
+      if (stream === child.stderr) errors += data;
       output += data;
       options.onOutput?.(String(data), child.pid as number);
     });
   }
-  const watchdog = setTimeout(() => child.kill("SIGKILL"), options.patience ?? 20_000);
+  const patience = (options.patience ?? 20_000) * (isSanitized ? 10 : 1);
+  const watchdog = setTimeout(() => child.kill("SIGKILL"), patience);
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
   clearTimeout(watchdog);
-  return { code, signal, output, milliseconds: performance.now() - start };
+  return { code, signal, output, errors, milliseconds: performance.now() - start };
 }
