@@ -199,7 +199,7 @@ t.test("a program ends by itself without close(), and its engine with it", async
 t.test("in Electron's main process (a stand-in for it) the engine is a utility process", async (t) => {
   const output = runProgram("app.cjs", `console.log("vector", (await model.embed("a cat")).length);
     const { readdirSync, readFileSync } = require("node:fs");
-    const pids = readdirSync("/proc").filter((pid) => /^\\d+$/.test(pid) && Number(pid) !== process.pid && (() => { try { return readFileSync("/proc/" + pid + "/stat", "utf8").includes(") S " + process.pid + " "); } catch { return false; } })());
+    const pids = readdirSync("/proc").filter((pid) => /^\\d+$/.test(pid) && Number(pid) !== process.pid && (() => { try { return /\\) [RSD] (\\d+) /.exec(readFileSync("/proc/" + pid + "/stat", "utf8"))?.[1] === String(process.pid); } catch { return false; } })());
     const pending = model.embed({ text: "b", image: ${JSON.stringify(samplePaths[0])} });
     for (const pid of pids) process.kill(Number(pid), "SIGKILL");
     console.log("killed", pids.length, await pending.then((v) => v.length, (error) => error.code));
