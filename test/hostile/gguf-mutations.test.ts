@@ -61,7 +61,8 @@ t.test(
     }
     t.same(wrong, [], "no file ends otherwise");
     t.ok(sameBits(await goodVector(), good), "the good pair gives its vector afterwards");
-    t.ok(countOpenFiles() <= files, "no file stays open");
+    // Fewer are no leak: the process closes some of its own within minutes.
+    t.ok(countOpenFiles() <= files, `no file stays open: ${countOpenFiles()}, before ${files}`);
     const counts = [...outcomes].sort(([, a], [, b]) => b - a).map(([name, n]) => `${name} ${n}`);
     t.comment(`G (mutations): ${count} files from seed ${seed}: ${counts.join(", ")}`);
   },
