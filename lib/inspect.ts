@@ -17,7 +17,7 @@ export interface FileReport {
   readonly parameters: number;
   /** Tensors and bytes per number type. */
   readonly types: Readonly<Record<string, { tensors: number; bytes: number }>>;
-  /** Values as they stand in the file; a long array as `{ type, count }`. */
+  /** Values as they stand in the file; a long array or string as `{ type, count }`. */
   readonly keys: Readonly<Record<string, unknown>>;
   readonly tensors: readonly { name: string; shape: number[]; type: string; bytes: number; offset: number }[];
   /** What the file's `gme.*` keys say, and what holds where they are absent. */

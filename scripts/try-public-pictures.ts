@@ -39,7 +39,6 @@ function download(folder: string): void {
       "download",
       "--quiet",
       "--no-deps",
-      "--no-build-isolation",
       "--no-binary",
       ":all:",
       "-d",

@@ -61,7 +61,7 @@ t.test(
     }
     t.same(wrong, [], "no file ends otherwise");
     t.ok(sameBits(await goodVector(), good), "the good pair gives its vector afterwards");
-    t.equal(countOpenFiles(), files, "no file stays open");
+    t.ok(countOpenFiles() <= files, "no file stays open");
     const counts = [...outcomes].sort(([, a], [, b]) => b - a).map(([name, n]) => `${name} ${n}`);
     t.comment(`G (mutations): ${count} files from seed ${seed}: ${counts.join(", ")}`);
   },

@@ -39,6 +39,7 @@ interface Figures {
 const none: Figures = { files: 0, milliseconds: 0, growth: 0, accepted: 0 };
 
 const longest = 100; // ms
+const longestWait = 2_000; // ms
 const mostGrowth = 16 << 20;
 const tries = 5;
 const folder = join(temporaryFolder(), "hostile");
@@ -85,7 +86,8 @@ export function removeHostile({ path, tower }: { path: string; tower?: string })
 
 /**
  * Loads the files and checks the six figures: code and field, time, memory, file descriptors, the good pair's vector afterwards, and no
- * pointer in the message. The time is the least of a few tries, because the tests share their processors.
+ * pointer in the message. The time is the least of a few tries, of the clock's and the processor's: what else a machine is busy with
+ * shows in the clock alone. A refusal that waits for something would show there only, so the clock has a limit of its own.
  */
 export async function refused(
   t: Test,
@@ -128,8 +130,9 @@ export async function refusedAt(
     field instanceof RegExp ? field.test(error.field ?? "") : field === undefined || error.field === field;
   if (!isField) t.fail(`${name}: the field is not ${field}`);
   if (milliseconds > longest) t.fail(`${name}: ${milliseconds.toFixed(0)} ms`);
+  if (least.clock > longestWait) t.fail(`${name}: ${least.clock.toFixed(0)} ms of waiting`);
   if (growth > mostGrowth) t.fail(`${name}: memory grows by ${growth} bytes`);
-  if (countOpenFiles() !== files) t.fail(`${name}: ${countOpenFiles()} files are open, before ${files}`);
+  if (countOpenFiles() > files) t.fail(`${name}: ${countOpenFiles()} files are open, before ${files}`);
   if (/0x[0-9a-f]{6,}/.test(error.message)) t.fail(`${name}: a pointer stands in the message`);
   const after = await goodVector();
   if (!sameBits(after, good)) t.fail(`${name}: the good model's vector is another one afterwards`);
@@ -181,20 +184,28 @@ export function row(
   });
 }
 
-/** What loading costs where it fails, or succeeds; peak memory over what was there, where the system tells it. */
+/** What loading costs where it fails, or succeeds: time as refused() takes it, and peak memory over what was there, where the system tells it. */
 export async function attempt(
   path: string,
   tower?: string,
   options?: LoadOptions,
-): Promise<{ error?: unknown; milliseconds: number; growth: number }> {
+): Promise<{ error?: unknown; milliseconds: number; clock: number; growth: number }> {
   const before = resetPeak();
+  const processor = process.cpuUsage();
   const start = performance.now();
   const error = await loadHostile(path, tower, options).then(
     (model) => model.close(),
     (error: unknown) => error,
   );
-  const milliseconds = performance.now() - start;
-  return { ...(error !== undefined && { error }), milliseconds, growth: Math.max(0, peakBytes() - before) };
+  const clock = performance.now() - start;
+  const { user, system } = process.cpuUsage(processor);
+  const growth = Math.max(0, peakBytes() - before);
+  return {
+    ...(error !== undefined && { error }),
+    milliseconds: Math.min(clock, (user + system) / 1000),
+    clock,
+    growth,
+  };
 }
 
 export function sameBits(a: Float32Array, b: Float32Array): boolean {

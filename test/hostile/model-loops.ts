@@ -56,7 +56,7 @@ export class RefusalLoop {
   /** The loop's figures as a comment, after the last file. */
   async end(least: number): Promise<void> {
     this.t.ok(this.files >= least, `${this.id} ${this.files} files are refused, at least ${least}`);
-    this.t.equal(countOpenFiles(), this.open, `${this.id} no file is left open`);
+    this.t.ok(countOpenFiles() <= this.open, `${this.id} no file is left open`);
     this.t.ok(
       sameBits(await goodVector(), this.good),
       `${this.id} the good model's vector is the same bits afterwards`,

@@ -6,7 +6,7 @@ import { GmeError } from "../../lib/index";
 import { randomNumbers } from "../lifetime/native-model";
 import { loadHostile } from "./gguf-models";
 import { removeHostile, writeHostile } from "./gguf-refusal";
-import { type GgufScalar, type GgufTree, ggufType } from "./gguf-tree";
+import { type GgufEntry, type GgufScalar, type GgufTree, ggufType } from "./gguf-tree";
 import { modelOf, outcome, picture, short } from "./model-runs";
 import {
   bytesOf,
@@ -124,9 +124,8 @@ class Mutator {
   }
 
   changeNumber(tree: GgufTree): void {
-    const entry = this.pick(
-      tree.keys.filter(({ key, type }) => /^(qwen2vl|clip)/.test(String(key)) && type !== ggufType.string),
-    );
+    const isNumber = ({ type, element }: GgufEntry) => type !== ggufType.string && element !== ggufType.string;
+    const entry = this.pick(tree.keys.filter((other) => /^(qwen2vl|clip)/.test(String(other.key)) && isNumber(other)));
     const next = (): number =>
       entry.type === ggufType.f32 || entry.element === ggufType.f32
         ? this.float()

@@ -320,7 +320,7 @@ row(t, "G087", "a special token's text twice is refused", async (t) => {
 row(t, "G088", "another tokenizer is refused", async (t) => {
   for (const [key, values] of [
     ["tokenizer.ggml.model", ["llama", "plamo2", "", "bert", "gpt2 ", "GPT2", "rwkv", "none"]],
-    ["tokenizer.ggml.pre", ["default", "llama-bpe", "", "qwen35", "deepseek-llm", "qwen2\0"]],
+    ["tokenizer.ggml.pre", ["default", "llama-bpe", "", "qwen35", "deepseek-llm"]],
   ] as const)
     for (const value of values)
       await refusedBoth(t, "G088", `${key} ${JSON.stringify(value)}`, "decoder", setKey(key, text(value)), {
@@ -356,7 +356,7 @@ row(t, "G091", "a vocabulary that lacks a byte is refused", async (t) => {
 });
 
 t.test("G090 a name, an instruction and keys nobody knows are data, whatever they hold", async (t) => {
-  const junk = Buffer.concat([Buffer.from([0xff, 0xfe, 0xc3, 0x28, 0x00, 0x1b]), Buffer.from("</script>\u202e")]);
+  const junk = Buffer.from("\u0007\u001b[2J</script>\u202e\ufffe");
   await acceptedAs(t, "G090", "a name of junk", inPair("decoder", setKey("general.name", text(junk))));
   const files = writeHostile(
     inPair(

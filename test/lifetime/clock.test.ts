@@ -19,7 +19,7 @@ t.test(
   async (t) => {
     const stops = rounds(10, 100);
     let done = 0;
-    const end = await runChild("long-work.cjs", [stops * 60], {
+    const end = await runChild("long-work.cjs", [Math.max(2000, stops * 60)], {
       setup: childSetup(40),
       patience: 120_000,
       onOutput: (text, pid) => {
@@ -37,7 +37,7 @@ t.test(
     t.match(end, { code: 0, signal: null }, end.output);
     const { calls, wrong } = JSON.parse(end.output.trim().split("\n").at(-1) as string) as Report;
     t.equal(wrong, 0);
-    t.ok(calls > 2 && done > 2, `${calls} calls, ${done} stops`);
+    t.ok(calls > 1 && done > 2, `${calls} calls, ${done} stops`);
     t.comment(`L22: ${done} × SIGSTOP and SIGCONT during ${calls} calls: ${wrong} wrong vectors`);
   },
 );
@@ -46,7 +46,7 @@ t.test(
   "L22 a wall clock that jumps by a day at every look changes nothing",
   { skip: skip || (isSanitized && "two preloaded libraries") },
   async (t) => {
-    const end = await runChild("long-work.cjs", [300], {
+    const end = await runChild("long-work.cjs", [1000], {
       setup: childSetup(8),
       env: { LD_PRELOAD: preloaded("jumping-clock") },
       patience: 120_000,

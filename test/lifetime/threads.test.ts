@@ -59,8 +59,9 @@ async function inWorker(stackSizeMb: number): Promise<{ depth: number; refused: 
   const failed = once(worker, "error").then(([error]) => {
     throw error;
   });
+  const exited = once(worker, "exit"); // may come in the same turn as the message
   const [message] = await Promise.race([once(worker, "message"), failed]);
-  const [code] = await Promise.race([once(worker, "exit"), failed]);
+  const [code] = await Promise.race([exited, failed]);
   t.equal(code, 0, `the worker with ${stackSizeMb} MB of stack ends by itself`);
   return message;
 }
