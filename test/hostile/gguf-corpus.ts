@@ -73,7 +73,8 @@ async function main([folder, mutated = "0", tool]: string[]): Promise<void> {
   if (tool === undefined) return;
   const outcomes = new Map<string, number>();
   let reports = 0;
-  for (const one of cases) {
+  for (const [i, one] of cases.entries()) {
+    if (i > 0 && i % 200 === 0) console.log(`${i} processes so far, ${reports} reports`);
     const outcome = await runTool(tool, one);
     if (outcome.startsWith("REPORT") || outcome === "GME_INTERNAL") {
       reports++;

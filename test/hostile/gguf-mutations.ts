@@ -113,6 +113,8 @@ const changeValue: TreeMutation = (random, tree) => {
   const entry = someEntry(random, tree);
   if (entry === undefined) return;
   if (Array.isArray(entry.value)) changeArray(random, entry, entry.value);
+  else if (Buffer.isBuffer(entry.value) && entry.type !== ggufType.string)
+    entry.value = randomBytes(random, below(random, 32));
   else entry.value = hostileScalar(random, entry.type, entry.value);
 };
 

@@ -1,6 +1,6 @@
 // Beyond the matrix of rows: models of random shapes and types whose parts fit each other, then changed at up to three places. Each is
 // refused with a GmeError that is no GME_INTERNAL, or embeds to finite vectors or a named stage. Seeded, so that every run is the same:
-// 600 models, 100,000 with GME_TEST_LONG=1 (and tap's --timeout=14400). A failure names its number; GME_TEST_MODEL=N tries that one alone.
+// 400 models, 100,000 with GME_TEST_LONG=1 (and tap's --timeout=14400). A failure names its number; GME_TEST_MODEL=N tries that one alone.
 import t from "tap";
 import { GmeError } from "../../lib/index";
 import { randomNumbers } from "../lifetime/native-model";
@@ -21,7 +21,7 @@ import {
 
 t.setTimeout(14_400_000);
 
-const count = process.env.GME_TEST_LONG === "1" ? 100_000 : 600;
+const count = process.env.GME_TEST_LONG === "1" ? 100_000 : 400;
 const only = process.env.GME_TEST_MODEL === undefined ? undefined : Number(process.env.GME_TEST_MODEL);
 
 const masks = [0xff, 0x3f, 0x2b, 0x21];

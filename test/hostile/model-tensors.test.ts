@@ -16,7 +16,7 @@ import {
   reshapeTensor,
   tensorField,
 } from "./model-edits";
-import { bytesOf, f32, type NumberType, numberTypes, typeNamed } from "./model-shapes";
+import { bytesOf, f32, type NumberType, typeNamed } from "./model-shapes";
 import { RefusalLoop } from "./model-loops";
 
 t.jobs = 1;
@@ -124,8 +124,7 @@ row(t, "G094", "token embeddings of a type that no row can be read from are refu
       width === 64 ? { code: "GME_TENSOR_TYPE", field: tensorField(name, ".type") } : { code: "GME_TENSOR_SHAPE" };
     await refusedBoth(t, "G094", type.name, "decoder", reshape(name, [width, rows], type), expected);
   }
-  // Every type that is accepted can be read: test/hostile/model-numbers.test.ts embeds with each of them.
-  t.equal(numberTypes.length, 28, "and 28 types are accepted");
+  // That rows can be read of every type that is accepted, model-oddities.test.ts shows.
 });
 
 row(t, "G095", "unknown tensors are accepted and listed", async (t) => {

@@ -1,10 +1,13 @@
 // G097–G107: the vision tower's file, by itself and against its decoder.
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { fixture } from "../helpers/fixtures";
+import { load } from "../../lib/index";
+import { fixture, imageFixture, temporaryFolder } from "../helpers/fixtures";
+import { testThreads } from "../helpers/parity";
 import { decoderPath, decoderTree, goodVector, mmprojPath, mmprojTree, singleTree, vectorOf } from "./gguf-models";
 import { refused, refusedAt, removeHostile, row as plainRow, sameBits, writeHostile } from "./gguf-refusal";
-import { entryOf } from "./gguf-tree";
+import { entryOf, writeTree } from "./gguf-tree";
 import {
   acceptedBoth,
   arrayOf,
@@ -105,13 +108,21 @@ row(t, "G099", "a tower of another width than the decoder is refused with both w
       setKey("clip.vision.projection_dim", u32(n)),
       expected,
     );
-  // A tower that lies beside a decoder and was not asked for must not keep texts from working.
-  const lonely = writeHostile({
-    decoder: decoderTree(),
-    mmproj: edited(mmprojTree(), setKey("clip.vision.projection_dim", u32(63))),
-  });
-  t.ok(join(lonely.path, "..") === join(String(lonely.tower), ".."), "both in one folder");
-  removeHostile(lonely);
+  // A tower that is only found beside a decoder must not keep texts from working.
+  const folder = temporaryFolder();
+  const beside = join(folder, "model.gguf");
+  writeFileSync(beside, writeTree(decoderTree()));
+  copyFileSync(other, join(folder, "mmproj-model.gguf"));
+  const model = await load(beside, { threads: testThreads });
+  t.equal(model.info.vision, false, "a tower beside it of another width is left alone");
+  t.ok((await model.embed("a cat")).every(Number.isFinite), "and texts embed");
+  const picture = model.embed({ image: imageFixture("tiny-28x28.png") });
+  await t.rejects(
+    picture,
+    { code: "GME_MODEL_NO_VISION", message: /112 for a decoder of width 64/ },
+    "a picture is told why",
+  );
+  await model.close();
 });
 
 row(t, "G100", "a patch size other than 14 is refused", async (t) => {
