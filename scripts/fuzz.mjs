@@ -3,7 +3,8 @@
 //   node scripts/fuzz.mjs [--seconds 60] [--only NAME] [--jobs 2] [--grow DIR] [--instrument-ggml]
 //
 // --grow DIR keeps what is found interesting in DIR/NAME from run to run; without it new inputs go when the run ends. ggml comes from
-// build-cmake (made when missing); --instrument-ggml compiles it like our code, in a build folder of its own: for runs of hours.
+// build-cmake (made when missing); --instrument-ggml compiles it with coverage and AddressSanitizer in a build folder of its own, for
+// runs of hours.
 // Exit code 1 when something was found: the input stays in build-fuzz/found. Without clang it says "not run" and ends with 0.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
