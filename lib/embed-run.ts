@@ -211,12 +211,16 @@ async function runTolerant(
   });
 }
 
-/** Embeds together; what the engine refuses is set aside and the rest goes again. */
+/**
+ * Embeds together; what the engine refuses is set aside and the rest goes again. After a second refusal the others go one by
+ * one: a model whose every vector fails would otherwise be run as often as the chunk has pairs.
+ */
 async function embedGood(
   access: EngineAccess,
   items: ReadyItem[],
   options: ReadEmbedOptions,
   outcomes: Map<number, Float32Array | GmeError>,
+  isSecondTry = false,
 ): Promise<void> {
   if (items.length === 0) return;
   try {
@@ -235,8 +239,9 @@ async function embedGood(
     }
     const bad = error.item === undefined ? undefined : items[error.item];
     if (bad !== undefined) outcomes.set(bad.index, error);
-    const rest = bad === undefined ? items.map((ready) => [ready]) : [items.filter((ready) => ready !== bad)];
-    for (const part of rest) await embedGood(access, part, options, outcomes);
+    const others = items.filter((ready) => ready !== bad);
+    const rest = bad === undefined || isSecondTry ? others.map((ready) => [ready]) : [others];
+    for (const part of rest) await embedGood(access, part, options, outcomes, true);
   }
 }
 

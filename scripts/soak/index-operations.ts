@@ -23,7 +23,8 @@ export class IndexOperations {
   async next(): Promise<void> {
     this.index ??= await openIndex(this.folder, { model: this.model });
     const dice = this.run.random();
-    if (dice < 0.4) await this.add(this.index);
+    if (dice < 0.4 || this.texts === 0)
+      await this.add(this.index); // before its first row there is no index
     else if (dice < 0.55) await this.remove(this.index);
     else if (dice < 0.9) await this.search(this.index);
     else if (dice < 0.97) await this.check(this.index);
