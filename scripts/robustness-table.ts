@@ -103,7 +103,7 @@ function totals(records: readonly RunRecord[], rows: readonly Row[], proofs: Map
     "|---|---|",
     `| rows with a passing test | ${tested.length} of ${rows.length} |`,
     `| rows with a reason instead | ${rows.filter((row) => row.reason && !tested.includes(row)).length} |`,
-    `| failed tests in the recorded run | ${failed} |`,
+    `| failed tests in the recorded run, a process that crashed among them | ${failed} |`,
     ...[...sums].sort().map(([name, value]) => `| ${name.replaceAll("-", " ")} | ${number(value)} |`),
     `| the whole suite, two processors | ${Math.floor(seconds / 60)} min ${seconds % 60} s |`,
   ];

@@ -122,6 +122,7 @@ void run_all(const scenario & what, long step_of_many, long start) {
     check(counted.n_leaks == 0 && counted.n_changed == 0, std::string(what.id) + " " + what.name + ": nothing is left behind and the model's vectors stay the same bits");
     std::printf("# %s: %s: %ld allocations, %ld failures (each alone and with all later ones%s): %ld times GME_OUT_OF_MEMORY, %ld done without, 0 crashes, %ld leaks, %.1f s\n",
                 what.id, what.name, n_total, counted.n, step == 1 ? "" : ", every 7th", counted.n_refused, counted.n_done_without, counted.n_leaks, seconds);
+    std::printf("# count failed-allocations: %ld\n# count leaks: %ld\n", counted.n, counted.n_leaks);
     std::fflush(stdout);
 }
 

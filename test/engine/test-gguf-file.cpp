@@ -87,6 +87,7 @@ void check_prefixes(const std::string & path, const temporary_file & target) {
     check(worst.empty() && n_header == start, "G011 every prefix of " + name + " is a typed error " + worst);
     std::printf("# G011: %llu prefixes inside the header of %s refused, and %llu cuts of its data\n", static_cast<unsigned long long>(n_header),
                 name.c_str(), static_cast<unsigned long long>(n_data));
+    std::printf("# count malformed-files: %llu\n", static_cast<unsigned long long>(n_header + n_data));
 }
 
 void check_lies(const temporary_file & target) {

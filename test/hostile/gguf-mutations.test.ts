@@ -64,6 +64,7 @@ t.test(
     // Fewer are no leak: the process closes some of its own within minutes.
     t.ok(countOpenFiles() <= files, `no file stays open: ${countOpenFiles()}, before ${files}`);
     const counts = [...outcomes].sort(([, a], [, b]) => b - a).map(([name, n]) => `${name} ${n}`);
+    t.comment(`count malformed-files: ${count}`);
     t.comment(`G (mutations): ${count} files from seed ${seed}: ${counts.join(", ")}`);
   },
 );

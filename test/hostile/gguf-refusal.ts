@@ -168,6 +168,7 @@ export function report(t: Test, id: string, more = ""): void {
     ...(more === "" ? [] : [more]),
   ];
   t.comment(`${id}: ${figures.join("; ")}`);
+  t.comment(`count malformed-files: ${files}`);
 }
 
 /** A row as one test: its title begins with the id, its figures follow. */

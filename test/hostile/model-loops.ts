@@ -63,5 +63,6 @@ export class RefusalLoop {
     );
     const [ms, mib] = [this.milliseconds.toFixed(1), (this.growth / 2 ** 20).toFixed(1)];
     this.t.comment(`${this.id}: ${this.files} files refused, at most ${ms} ms and ${mib} MiB each`);
+    this.t.comment(`count malformed-files: ${this.files}`);
   }
 }

@@ -236,5 +236,6 @@ t.test("G093 models changed at random are refused with a reason or embed", { tim
   t.strictSame(wrong, [], sorted.join(", "));
   if (only === undefined)
     t.ok((counts.get("embeds") ?? 0) > count / 20 && counts.size > 6, "some embed, some are refused");
+  t.comment(`count malformed-files: ${count}`);
   t.comment(`G093: ${count} models changed at random: ${sorted.join(", ")}`);
 });

@@ -47,6 +47,7 @@ async function expectNoHalves(t: Test, id: string, files: Record<string, Uint8Ar
     t.strictSame(wrong, [], `${name}, ${bytes.length} bytes`);
   }
   const list = [...counts].map(([code, count]) => `${count} ${code}`).join(", ");
+  t.comment(`count malformed-files: ${tried}`);
   t.comment(
     `${id}: ${Object.keys(files).length} files, ${tried} cuts: ${list}, ${equal} equal to the whole, 0 halves; slowest ${slowest.toFixed(0)} ms`,
   );

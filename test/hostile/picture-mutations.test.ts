@@ -36,6 +36,7 @@ t.test(
     const growth = (peak - start) / 2 ** 20;
     t.ok(growth < 1_024, `${growth.toFixed(0)} MiB more at the most`);
     const list = [...counts].sort().map(([kind, count]) => `${count} ${kind}`);
+    t.comment(`count malformed-files: ${tries}`);
     t.comment(
       `I36: ${tries} malformed files tried: ${list.join(", ")}; 0 crashes; slowest ${slowest.toFixed(0)} ms, +${growth.toFixed(0)} MiB`,
     );

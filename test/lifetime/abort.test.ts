@@ -197,17 +197,30 @@ t.test("L15 a load aborted at each of its steps rejects and gives back memory an
   );
 });
 
+/** How a load ends that is aborted in the same turn; a tiny model may be loaded before that, and is closed. */
+async function abortedLoad(): Promise<string> {
+  const job = binding().load(modelFile, loadParams);
+  job.abort();
+  const how = await outcomeOf(job);
+  if (how === "fulfilled") await (await job.promise).close();
+  return how;
+}
+
 t.test("L15 the thread of a load that nobody gets ends: aborted at once, or its progress callback threw", async (t) => {
   const threads = await settledThreads(0);
+  const early: string[] = [];
   for (let round = 0; round < 30; round++) {
-    const early = binding().load(modelFile, loadParams);
-    early.abort();
-    t.equal(await outcomeOf(early), "GME_ABORTED");
+    early.push(await abortedLoad());
     const thrown = binding().load(modelFile, loadParams, () => {
       throw new Error("from the callback");
     });
     t.equal(await outcomeOf(thrown), "Error: from the callback");
   }
+  t.ok(
+    early.every((how) => how === "GME_ABORTED" || how === "fulfilled"),
+    tally(early),
+  );
+  t.ok(early.filter((how) => how === "GME_ABORTED").length >= 15, "most are aborted before they are done");
   t.equal(await settledThreads(threads), threads);
   t.equal(countMappings(modelFile), 0);
 });
@@ -223,9 +236,7 @@ t.test("L15 a load aborted at a random moment rejects and the next one works", a
     if (how === "fulfilled") await (await job.promise).close();
     else t.equal(how, "GME_ABORTED");
   }
-  const immediately = binding().load(modelFile, loadParams);
-  immediately.abort();
-  t.equal(await outcomeOf(immediately), "GME_ABORTED");
+  t.match(await abortedLoad(), /^(GME_ABORTED|fulfilled)$/);
   const model = await open();
   t.ok((await embedNow(model, makeItems(1))).length > 0);
   await model.close();
