@@ -1,20 +1,26 @@
 import { createHash, type Hash } from "node:crypto";
 import { resolve } from "node:path";
 import type { EmbedResult } from "../embed-run";
-import type { CheckedImage, CheckedInput } from "../input";
+import type { CheckedInput } from "../input";
 import type { EmbedProfile, Stage, TokenCount } from "../model-work";
 import type { ReadEmbedOptions } from "../options";
 import type { RemotePolicy } from "../remote-image";
 import type { WireError } from "./messages";
+import type { PictureMemory, Region } from "./picture-memory";
 
 /** A checked picture that can be cloned: an address as text, without the policy, which the engine's process has itself. */
-type WireImage =
-  | Exclude<CheckedImage, { kind: "remote" }>
+type WireImage<Bytes = Uint8Array> =
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "bytes"; readonly bytes: Bytes; readonly name: string }
+  | { readonly kind: "pixels"; readonly data: Bytes; readonly width: number; readonly height: number }
   | { readonly kind: "remote"; readonly href: string; readonly name: string; readonly field: string };
 
-export interface WireInput extends Omit<CheckedInput, "id" | "image"> {
-  readonly image?: WireImage;
+export interface WireInput<Bytes = Uint8Array> extends Omit<CheckedInput, "id" | "image"> {
+  readonly image?: WireImage<Bytes>;
 }
+
+/** The bytes themselves, or where they lie in the memory shared with the engine's process. */
+export type SentBytes = Uint8Array | Region;
 
 /** The options of a call without its functions and signals; `reports` stands for onProgress. */
 export interface WireOptions extends Omit<ReadEmbedOptions, "signal" | "onProgress"> {
@@ -22,9 +28,9 @@ export interface WireOptions extends Omit<ReadEmbedOptions, "signal" | "onProgre
 }
 
 /** What the engine's process is asked by an isolated model. */
-export type CallRequest = { readonly options: WireOptions } & (
-  | { readonly method: "embedBatch" | "embedEach" | "profile"; readonly inputs: readonly WireInput[] }
-  | { readonly method: "countTokens" | "stages"; readonly inputs: readonly [WireInput] }
+export type CallRequest<Bytes = Uint8Array> = { readonly options: WireOptions } & (
+  | { readonly method: "embedBatch" | "embedEach" | "profile"; readonly inputs: readonly WireInput<Bytes>[] }
+  | { readonly method: "countTokens" | "stages"; readonly inputs: readonly [WireInput<Bytes>] }
   | { readonly method: "tokenize"; readonly text: string }
 );
 
@@ -58,7 +64,38 @@ export function toWireInput({ image, text, prompt }: CheckedInput, folder: strin
   return { ...words, image: isElsewhere ? { kind: "path", path: resolve(image.path) } : image };
 }
 
-export function fromWireInput({ image, ...words }: WireInput, policy: RemotePolicy | undefined): CheckedInput {
+/** Smaller pictures are as quick in the message. */
+const sharedFrom = 64 * 1024;
+
+/** The request as it is sent: large pictures in the shared memory, where there is room; `regions` are free after the answer. */
+export function placePictures(
+  request: CallRequest,
+  memory: PictureMemory | undefined,
+): { sent: CallRequest<SentBytes>; regions: Region[] } {
+  const regions: Region[] = [];
+  if (memory === undefined || request.method === "tokenize") return { sent: request, regions };
+  const place = (bytes: Uint8Array): SentBytes => {
+    const region = bytes.length < sharedFrom ? undefined : memory.put(bytes);
+    if (region !== undefined) regions.push(region);
+    return region ?? bytes;
+  };
+  const inputs = request.inputs.map((input) => mapBytes<Uint8Array, SentBytes>(input, place));
+  return { sent: { ...request, inputs } as CallRequest<SentBytes>, regions };
+}
+
+function mapBytes<From, To>({ image, ...words }: WireInput<From>, map: (bytes: From) => To): WireInput<To> {
+  if (image === undefined) return words;
+  if (image.kind === "bytes") return { ...words, image: { ...image, bytes: map(image.bytes) } };
+  if (image.kind === "pixels") return { ...words, image: { ...image, data: map(image.data) } };
+  return { ...words, image };
+}
+
+export function fromWireInput(
+  input: WireInput<SentBytes>,
+  policy: RemotePolicy | undefined,
+  read: (region: Region) => Uint8Array,
+): CheckedInput {
+  const { image, ...words } = mapBytes(input, (bytes) => (bytes instanceof Uint8Array ? bytes : read(bytes)));
   if (image === undefined) return words;
   if (image.kind !== "remote") return { ...words, image };
   const { href, name, field } = image;

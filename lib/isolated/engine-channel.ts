@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Readable } from "node:stream";
 import type { FromEngine, ToEngine } from "./messages";
+import { PictureMemory } from "./picture-memory";
 
 /** How a process ended: its exit code, or the signal's name, or why it could not be started. */
 export type ChannelEnd = { readonly code: number } | { readonly signal: string } | { readonly error: Error };
@@ -10,6 +11,8 @@ export interface EngineChannel {
   readonly pid: number | undefined;
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
+  /** Shared with the process until that has ended; undefined where the system has none. */
+  readonly pictures: PictureMemory | undefined;
   /** Throws where the message cannot be cloned; a process that has ended takes it silently. */
   send(message: ToEngine): void;
   kill(): void;
@@ -39,6 +42,9 @@ interface Electron {
   };
 }
 
+/** A forked process's descriptor of the shared memory: behind stdin, stdout, stderr and the messages. */
+export const pictureFd = 4;
+
 /** The pipes of a process that has ended are read to their end, unless something else holds them open. */
 const drainMs = 1_000;
 
@@ -65,6 +71,7 @@ function utilityChannel(child: UtilityProcess, listener: ChannelListener): Engin
     },
     stdout: child.stdout,
     stderr: child.stderr,
+    pictures: undefined, // a utility process inherits no descriptors
     send: (message) => child.postMessage(message),
     // Its own kill() is a polite SIGTERM, which an engine that hangs does not hear.
     kill: () => void (child.pid === undefined || killNow(child.pid)),
@@ -79,20 +86,20 @@ function killNow(pid: number): void {
 }
 
 function forkedChannel(script: string, env: NodeJS.ProcessEnv, listener: ChannelListener): EngineChannel {
-  const child = fork(script, [], {
-    serialization: "advanced",
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-    env,
-    execArgv: scriptFlags(process.execArgv),
-  });
+  const pictures = PictureMemory.open();
+  const child = forkWith(pictures, script, env);
   child.on("message", (message) => listener.message(message as FromEngine));
-  void endOfFork(child).then((end) => listener.end(end));
+  void endOfFork(child).then((end) => {
+    listener.end(end);
+    pictures?.close();
+  });
   return {
     get pid() {
       return child.pid;
     },
     stdout: child.stdout,
     stderr: child.stderr,
+    pictures,
     send: (message) => void (child.connected && child.send(message, () => undefined)),
     kill: () => void child.kill("SIGKILL"),
     keepAlive: (wanted) => {
@@ -104,6 +111,20 @@ function forkedChannel(script: string, env: NodeJS.ProcessEnv, listener: Channel
       }
     },
   };
+}
+
+function forkWith(pictures: PictureMemory | undefined, script: string, env: NodeJS.ProcessEnv): ChildProcess {
+  try {
+    return fork(script, [], {
+      serialization: "advanced",
+      stdio: ["ignore", "pipe", "pipe", "ipc", ...(pictures === undefined ? [] : [pictures.fd])],
+      env,
+      execArgv: scriptFlags(process.execArgv),
+    });
+  } catch (error) {
+    pictures?.close();
+    throw error;
+  }
 }
 
 async function endOfFork(child: ChildProcess): Promise<ChannelEnd> {

@@ -2,6 +2,7 @@ import { extname, join } from "node:path";
 import { GmeError, printable } from "../errors";
 import { type ChannelEnd, type EngineChannel, openChannel } from "./engine-channel";
 import type { FromEngine, ToEngine } from "./messages";
+import type { PictureMemory } from "./picture-memory";
 
 /** How a process ended. */
 export interface ProcessEnd {
@@ -54,6 +55,11 @@ export class EngineProcess {
 
   get pid(): number | undefined {
     return this.channel.pid;
+  }
+
+  /** Until `ended` settles. */
+  get pictures(): PictureMemory | undefined {
+    return this.channel.pictures;
   }
 
   /** Throws where the message cannot be cloned; a process that has ended takes it silently. */

@@ -7,11 +7,19 @@ import type { EmbedProgress, LoadOptions, ReadEmbedOptions, ReadLoadOptions } fr
 import { closedError } from "../queue";
 import { remotePolicy } from "../remote-image";
 import { CallLine } from "./call-line";
-import { type CallMethod, type CallRequest, type CallValues, toWireInput, toWireOptions } from "./call-request";
+import {
+  type CallMethod,
+  type CallRequest,
+  type CallValues,
+  placePictures,
+  toWireInput,
+  toWireOptions,
+} from "./call-request";
 import { launchEngine, otherModel } from "./engine-launch";
 import { crashError, defaultHangMs, type EngineProcess, type ProcessEnd } from "./engine-process";
 import { isolatedStream } from "./isolated-stream";
 import { type FromEngine, fromWire } from "./messages";
+import type { Region } from "./picture-memory";
 
 interface OpenCall {
   readonly id: number;
@@ -19,6 +27,8 @@ interface OpenCall {
   readonly onProgress?: (progress: EmbedProgress) => void;
   /** Settles the caller's promise; later calls do nothing. */
   settle(outcome: { value: unknown } | { error: GmeError }): void;
+  /** Its pictures in the memory shared with the process. */
+  regions?: readonly Region[];
 }
 
 /** A call that was aborted must let go within this time: then the process is stuck in it and is killed. */
@@ -205,8 +215,10 @@ export class IsolatedWork implements ModelWork {
 
   private send(call: OpenCall): void {
     this.calls.set(call.id, call);
+    const { sent, regions } = placePictures(call.request, this.process?.pictures);
+    call.regions = regions;
     try {
-      this.process?.send({ type: "call", call: call.id, request: call.request });
+      this.process?.send({ type: "call", call: call.id, request: sent });
     } catch (cause) {
       const words = `the call cannot be handed to the engine's process: ${describe((cause as Error).message)}`;
       this.finish(call, { error: new GmeError("GME_INPUT_INVALID", words, { field: "input", cause }) });
@@ -224,6 +236,7 @@ export class IsolatedWork implements ModelWork {
 
   private finish(call: OpenCall, outcome: { value: unknown } | { error: GmeError }): void {
     this.calls.delete(call.id);
+    for (const region of call.regions ?? []) this.process?.pictures?.free(region);
     this.line.done(call);
     call.settle(outcome);
     this.advance();

@@ -3,7 +3,7 @@ import type { TaskStage } from "../embed-tasks/task-call";
 import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../errors";
 import type { ModelInfo, ModelMemory } from "../model-info";
 import type { EmbedProgress, LoadOptions } from "../options";
-import type { CallRequest } from "./call-request";
+import type { CallRequest, SentBytes } from "./call-request";
 
 /** What the engine's process is asked to do: a vector, or the number of a PDF's pages. */
 export type Job = EmbedTask | { readonly count: HashedFile };
@@ -15,7 +15,7 @@ export type ToEngine =
   /** Nobody waits for the batch any more. */
   | { readonly type: "drop"; readonly batch: number }
   /** A call of an isolated model, answered by one `result` or `refused`. */
-  | { readonly type: "call"; readonly call: number; readonly request: CallRequest }
+  | { readonly type: "call"; readonly call: number; readonly request: CallRequest<SentBytes> }
   | { readonly type: "cancel"; readonly call: number }
   | { readonly type: "close" };
 
