@@ -1,7 +1,7 @@
 // Changes to good trees, and refusals tried on the pair and on the single file alike.
 import type { Test } from "tap";
 import { decoderTree, mmprojTree, singleTree } from "./gguf-models";
-import { accepted, type Expected, type HostileFiles, refused } from "./gguf-refusal";
+import { accepted, type Expected, type HostileFiles, refused, row as plainRow } from "./gguf-refusal";
 import { type GgufEntry, type GgufScalar, type GgufTree, ggufType } from "./gguf-tree";
 
 export type Part = "decoder" | "tower";
@@ -102,3 +102,20 @@ export const countAccepted = (id: string): string => {
 
 export const keyField = (key: string): string => `kv["${key}"]`;
 export const tensorField = (name: string, piece = ""): string => `tensor["${name}"]${piece}`;
+
+/** A row of a model's metadata: its comment counts what was accepted where the row says nothing else. */
+export const modelRow: typeof plainRow = (t, id, title, body, more) =>
+  plainRow(t, id, title, body, more ?? (() => countAccepted(id)));
+
+/** Values that one key may not have, by their names; the key is the field. */
+export async function refuseValues(
+  t: Test,
+  id: string,
+  key: string,
+  values: { [name: string]: Value },
+  code = "GME_HPARAM_RANGE",
+  part: Part = "decoder",
+): Promise<void> {
+  for (const [name, value] of Object.entries(values))
+    await refusedBoth(t, id, `${key} ${name}`, part, setKey(key, value), { code, field: keyField(key) });
+}

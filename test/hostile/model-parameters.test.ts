@@ -1,21 +1,22 @@
 // G063–G077: the decoder's numbers.
-import t, { type Test } from "tap";
+import t from "tap";
 import { decoderTree } from "./gguf-models";
-import { refused, row as plainRow } from "./gguf-refusal";
+import { refused } from "./gguf-refusal";
 import { type GgufEntry, entryOf, ggufType } from "./gguf-tree";
 import {
   acceptedBoth,
   arrayOf,
   both,
-  countAccepted,
   dropKey,
   type Edit,
   f32,
   i32,
   inPair,
   keyField,
+  modelRow as row,
   type Part,
   refusedBoth,
+  refuseValues,
   setKey,
   tensorField,
   text,
@@ -26,24 +27,9 @@ import {
 
 t.jobs = 1;
 
-const row: typeof plainRow = (t, id, title, body) => plainRow(t, id, title, body, () => countAccepted(id));
-
 const range = "GME_HPARAM_RANGE";
 const wrongType = "GME_GGUF_WRONG_TYPE";
 const missing = "GME_GGUF_MISSING_KEY";
-
-/** Values that one key may not have, by their names; the key is the field. */
-const refuseValues = async (
-  t: Test,
-  id: string,
-  key: string,
-  values: { [name: string]: Value },
-  code = range,
-  part: Part = "decoder",
-): Promise<void> => {
-  for (const [name, value] of Object.entries(values))
-    await refusedBoth(t, id, `${key} ${name}`, part, setKey(key, value), { code, field: keyField(key) });
-};
 
 const decoderIntegers = [
   "qwen2vl.block_count",

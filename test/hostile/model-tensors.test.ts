@@ -1,11 +1,10 @@
 // G092–G095: every tensor against the architecture.
 import t from "tap";
 import { decoderTree, loadHostile, mmprojTree, singleTree } from "./gguf-models";
-import { removeHostile, row as plainRow, writeHostile } from "./gguf-refusal";
+import { removeHostile, writeHostile } from "./gguf-refusal";
 import type { GgufTensorEntry } from "./gguf-tree";
 import {
   acceptedBoth,
-  countAccepted,
   dropTensor,
   type Edit,
   edited,
@@ -15,13 +14,12 @@ import {
   refusedBoth,
   reshapeTensor,
   tensorField,
+  modelRow as row,
 } from "./model-edits";
 import { bytesOf, f32, type NumberType, typeNamed } from "./model-shapes";
 import { RefusalLoop } from "./model-loops";
 
 t.jobs = 1;
-
-const row: typeof plainRow = (t, id, title, body) => plainRow(t, id, title, body, () => countAccepted(id));
 
 const required: [Part, GgufTensorEntry[]][] = [
   ["decoder", decoderTree().tensors],

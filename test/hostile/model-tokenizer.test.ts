@@ -1,14 +1,13 @@
 // G078–G091: the tokenizer's arrays, ids and special tokens.
 import t, { type Test } from "tap";
 import { decoderTree, loadHostile, vectorOf } from "./gguf-models";
-import { attempt, refused, refusedAt, removeHostile, row as plainRow, writeHostile } from "./gguf-refusal";
+import { attempt, refused, refusedAt, removeHostile, writeHostile } from "./gguf-refusal";
 import { entryOf, type GgufScalar, type GgufTree, layOut } from "./gguf-tree";
 import {
   acceptedAs,
   acceptedBoth,
   arrayOf,
   both,
-  countAccepted,
   dropKey,
   type Edit,
   edited,
@@ -21,14 +20,12 @@ import {
   text,
   typed,
   u32,
+  modelRow as row,
 } from "./model-edits";
 import { randomNumbers } from "../lifetime/native-model";
 import { decoderOf, modestWeights, smallShape, smallVocabulary } from "./model-shapes";
 
 t.jobs = 1;
-
-const row: typeof plainRow = (t, id, title, body, more) =>
-  plainRow(t, id, title, body, more ?? (() => countAccepted(id)));
 
 const tokensKey = "tokenizer.ggml.tokens";
 const typesKey = "tokenizer.ggml.token_type";

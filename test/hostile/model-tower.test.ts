@@ -6,19 +6,20 @@ import { load } from "../../lib/index";
 import { fixture, imageFixture, temporaryFolder } from "../helpers/fixtures";
 import { testThreads } from "../helpers/parity";
 import { decoderPath, decoderTree, goodVector, mmprojPath, mmprojTree, singleTree, vectorOf } from "./gguf-models";
-import { refused, refusedAt, removeHostile, row as plainRow, sameBits, writeHostile } from "./gguf-refusal";
+import { refused, refusedAt, removeHostile, sameBits, writeHostile } from "./gguf-refusal";
 import { entryOf, writeTree } from "./gguf-tree";
 import {
   acceptedBoth,
   arrayOf,
   both,
-  countAccepted,
   dropKey,
   dropTensor,
   edited,
   f32,
   i32,
   keyField,
+  modelRow as row,
+  refuseValues as refuseValuesOf,
   refusedBoth,
   reshapeTensor,
   setKey,
@@ -31,15 +32,12 @@ import {
 
 t.jobs = 1;
 
-const row: typeof plainRow = (t, id, title, body) => plainRow(t, id, title, body, () => countAccepted(id));
 const range = "GME_HPARAM_RANGE";
 const unsupported = "GME_MODEL_UNSUPPORTED";
 const mismatch = "GME_MMPROJ_MISMATCH";
 
-const refuseValues = async (t: Test, id: string, key: string, values: { [name: string]: Value }, code = range) => {
-  for (const [name, value] of Object.entries(values))
-    await refusedBoth(t, id, `${key} ${name}`, "tower", setKey(key, value), { code, field: keyField(key) });
-};
+const refuseValues = (t: Test, id: string, key: string, values: { [name: string]: Value }, code = range) =>
+  refuseValuesOf(t, id, key, values, code, "tower");
 
 const numbers = (...values: number[]): { [name: string]: Value } =>
   Object.fromEntries(values.map((n) => [String(n), n < 0 ? i32(n) : u32(n)]));

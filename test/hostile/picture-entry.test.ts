@@ -1,8 +1,6 @@
 // What is no picture at all, paths that are no files, and buffers that change: refused or copied before any decoder sees them.
 import { execFileSync, spawnSync } from "node:child_process";
 import { appendFileSync, mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
@@ -12,6 +10,7 @@ import { sniffImage } from "../../lib/image-sniff";
 import { type ImageSource, maxImageBytes, readImage } from "../../lib/input";
 import { imageFixture, root, temporaryFolder } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
+import { openCanary } from "./picture-canary";
 import { type Case, expectOutcomes, outcomeOf, samePixels } from "./picture-outcome";
 import { box, u32 } from "./picture-write-boxes";
 import { pngPicture } from "./picture-write-png";
@@ -129,13 +128,8 @@ t.test("I02 sharp is not even loaded for what is no picture", async (t) => {
 });
 
 t.test("I06 SVG in every wrapping is refused, and nothing is fetched", async (t) => {
-  const asked: string[] = [];
-  const server = createServer((request, response) => {
-    asked.push(request.url ?? "");
-    response.end();
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/canary`;
+  const canary = await openCanary();
+  const { address } = canary;
   const entity = `<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "${address}">]>`;
   const text = svg.replace("HREF", address);
   const wrapped: Record<string, Buffer> = {
@@ -164,8 +158,7 @@ t.test("I06 SVG in every wrapping is refused, and nothing is fetched", async (t)
       "GME_IMAGE_FORMAT",
       `I30 ${name} as data: URL`,
     );
-  await new Promise((resolve) => server.close(resolve));
-  t.strictSame(asked, [], "the canary was not called");
+  t.strictSame(await canary.end(), [], "the canary was not called");
   t.comment(`I06: ${cases.length * 2} tries, 0 requests at the canary`);
 });
 

@@ -1,12 +1,11 @@
 // PDFs at the PDF entry: one page at a time, within the pixels that are allowed, and nothing in them runs.
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { openPdf } from "../../lib/documents/pdf-pages";
 import { temporaryFolder } from "../helpers/fixtures";
 import { encryptedPdf, pdfWithPages, writePdf } from "../helpers/pdf-writer";
+import { openCanary } from "./picture-canary";
 import { outcomeOf } from "./picture-outcome";
 
 const catalog = (more = "") => ({ dictionary: `<< /Type /Catalog /Pages 2 0 R ${more} >>` });
@@ -111,13 +110,8 @@ t.test(
 );
 
 t.test("I39 scripts, launches, addresses and embedded files of a PDF do nothing", async (t) => {
-  const asked: string[] = [];
-  const server = createServer((request, response) => {
-    asked.push(request.url ?? "");
-    response.end();
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/canary`;
+  const canary = await openCanary();
+  const { address } = canary;
   const mark = join(temporaryFolder(), "mark");
   const actions: Record<string, string> = {
     script: `<< /S /JavaScript /JS (app.launchURL\\("${address}"\\); this.submitForm\\("${address}"\\);) >>`,
@@ -158,8 +152,7 @@ t.test("I39 scripts, launches, addresses and embedded files of a PDF do nothing"
       t.equal(await drawn(bytes), "drawn", `${name} ${place}`);
     }
   }
-  await new Promise((resolve) => server.close(resolve));
-  t.strictSame(asked, [], "no address was asked for");
+  t.strictSame(await canary.end(), [], "no address was asked for");
   t.notOk(existsSync(mark), "nothing was launched");
   t.comment(`I39: ${count} PDFs with actions drawn, 0 requests at the canary, 0 programs started`);
 });
