@@ -7,7 +7,7 @@
 // runs of hours.
 // Exit code 1 when something was found: the input stays in build-fuzz/found. Without clang it says "not run" and ends with 0.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -105,6 +105,16 @@ function fuzzArguments(harness, grown, found) {
 
 const lastNumber = (text, pattern) => Number([...text.matchAll(pattern)].at(-1)?.[1] ?? 0);
 
+// Seconds of processor time the process has taken, at 100 ticks a second; 0 where there is no /proc.
+function processorSeconds(pid) {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return 0;
+  }
+}
+
 // One harness to its end: figures, and the inputs it found.
 function run(programs, harness, found) {
   const grown = options.grow ? join(options.grow, harness.name) : mkdtempSync(join(tmpdir(), "gme-fuzz-"));
@@ -117,22 +127,28 @@ function run(programs, harness, found) {
       stdio: ["ignore", "ignore", "pipe"],
     });
     let log = "";
+    let seconds = 0;
+    const clock = setInterval(() => {
+      seconds = Math.max(seconds, processorSeconds(child.pid));
+    }, 500);
     child.stderr.setEncoding("utf8").on("data", (text) => {
       log = (log + text).slice(-(1 << 20));
     });
     child.on("close", (code, signal) => {
+      clearInterval(clock);
       const kept = readdirSync(found).filter((name) => name.startsWith(`${harness.name}-`) && !before.has(name));
       const corpus = readdirSync(grown).length;
       if (!options.grow) rmSync(grown, { recursive: true });
-      resolve({ name: harness.name, code: code ?? signal, log, corpus, kept });
+      resolve({ name: harness.name, code: code ?? signal, log, corpus, kept, seconds });
     });
   });
 }
 
-function report({ name, code, log, corpus, kept }) {
+function report({ name, code, log, corpus, kept, seconds }) {
   const executions = lastNumber(log, /number_of_executed_units: (\d+)/g) || lastNumber(log, /^#(\d+)/gm);
   const figures = [
     `${executions} executions`,
+    `${seconds.toFixed(0)} s of a processor`,
     `${lastNumber(log, /average_exec_per_sec: +(\d+)/g)}/s`,
     `${lastNumber(log, /cov: (\d+)/g)} edges`,
     `${lastNumber(log, /ft: (\d+)/g)} features`,
