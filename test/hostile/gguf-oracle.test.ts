@@ -18,7 +18,8 @@ const skip = !hasOracle && "Python's gguf is not installed";
 
 /** The answer for each path. */
 function ask(command: string, args: string[], paths: string[]): Map<string, string> {
-  const text = execFileSync(command, [...args, ...paths], { encoding: "utf8", maxBuffer: 1 << 29 });
+  const { LD_PRELOAD: _ours, ...env } = process.env; // a sanitizer's runtime would report Python's own leaks
+  const text = execFileSync(command, [...args, ...paths], { encoding: "utf8", maxBuffer: 1 << 29, env });
   const answers = text.split(/^path /m).slice(1);
   return new Map(answers.map((answer) => [answer.slice(0, answer.indexOf("\n")), normalised(answer)]));
 }
