@@ -23,6 +23,7 @@ const handlesMax = 4;
 
 export class ModelOperations {
   private readonly handles: Handle[] = [];
+  private kills = 0;
 
   constructor(
     private readonly run: SoakRun,
@@ -58,10 +59,13 @@ export class ModelOperations {
     const isIsolated = run.random() < 0.3;
     const options = { mmproj: file.mmproj, threads: 1 + Math.floor(run.random() * 2), mmap: run.random() < 0.7, isolate: isIsolated }; // biome-ignore format: one line says it
     run.begin("open");
+    const killsBefore = this.kills;
     try {
       this.handles.push({ model: await load(file.path, options), isIsolated, isClosing: false, kills: 0 });
     } catch (error) {
-      run.differs("open", `a good model did not load: ${error}`);
+      const isHit = isIsolated && this.kills > killsBefore && (error as GmeError).code === "GME_ENGINE_CRASHED";
+      if (isHit) run.note("killed while it loaded");
+      else run.differs("open", `a good model did not load: ${error}`);
     }
   }
 
@@ -79,6 +83,7 @@ export class ModelOperations {
     if (!handle.isIsolated) return;
     this.run.begin("kill");
     for (const other of this.handles) if (other.isIsolated) other.kills++; // the one that is hit is not known
+    this.kills++;
     if (!this.killEngine()) this.run.note("nothing to kill");
   }
 
