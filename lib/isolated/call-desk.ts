@@ -3,8 +3,9 @@ import type { LocalWork } from "../local-work";
 import type { EmbedProgress, ReadEmbedOptions } from "../options";
 import { type CallRequest, fromWireInput, type SentBytes, type WireInput, type WireResult } from "./call-request";
 import { pictureFd } from "./engine-channel";
-import { type FromEngine, toWire } from "./messages";
+import type { FromEngine } from "./messages";
 import { PictureReader, type Region } from "./picture-memory";
+import { toWire } from "./wire-error";
 
 /** The engine's side of an isolated model: answers its calls with the model of this process. */
 export class CallDesk {

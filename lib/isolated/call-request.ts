@@ -5,8 +5,8 @@ import type { CheckedInput } from "../input";
 import type { EmbedProfile, Stage, TokenCount } from "../model-work";
 import type { ReadEmbedOptions } from "../options";
 import type { RemotePolicy } from "../remote-image";
-import type { WireError } from "./messages";
 import type { PictureMemory, Region } from "./picture-memory";
+import type { WireError } from "./wire-error";
 
 /** A checked picture that can be cloned: an address as text, without the policy, which the engine's process has itself. */
 type WireImage<Bytes = Uint8Array> =

@@ -8,7 +8,8 @@ import { fileOfJob, nameOf, type SentJob } from "./crash-search";
 import { launchEngine, otherModel } from "./engine-launch";
 import { crashError, defaultHangMs, type EngineProcess, type ProcessEnd } from "./engine-process";
 import { type Batch, JobSchedule } from "./job-schedule";
-import { type FromEngine, fromWire, type Job, toJob, toWire, type WireOutcome, type WireUse } from "./messages";
+import { type FromEngine, type Job, toJob, type WireOutcome, type WireUse } from "./messages";
+import { fromWire, toWire } from "./wire-error";
 
 export interface IsolatedEngineSettings {
   readonly signal?: AbortSignal;

@@ -9,7 +9,8 @@ import { load, workKey } from "../model";
 import type { LoadOptions } from "../options";
 import { remotePolicy } from "../remote-image";
 import { CallDesk } from "./call-desk";
-import { type FromEngine, type Job, type ToEngine, toWire, type WireOutcome, type WireUse } from "./messages";
+import type { FromEngine, Job, ToEngine, WireOutcome, WireUse } from "./messages";
+import { toWire } from "./wire-error";
 
 const heartbeatMs = 1_000;
 const batches = new Map<number, AbortController>();

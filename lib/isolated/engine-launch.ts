@@ -2,7 +2,8 @@ import { abortError, GmeError, printable } from "../errors";
 import type { ModelInfo } from "../model-info";
 import type { LoadOptions } from "../options";
 import { crashError, EngineProcess, type ProcessEnd } from "./engine-process";
-import { type FromEngine, fromWire } from "./messages";
+import type { FromEngine } from "./messages";
+import { fromWire } from "./wire-error";
 
 export interface LaunchSettings {
   readonly model: string;

@@ -5,7 +5,7 @@ import type { CheckedInput } from "../input";
 import type { ReadEmbedOptions } from "../options";
 import type { RemotePolicy } from "../remote-image";
 import type { WireResult } from "./call-request";
-import { fromWire } from "./messages";
+import { fromWire } from "./wire-error";
 
 type EmbedEach = (inputs: CheckedInput[], signal: AbortSignal) => Promise<WireResult[]>;
 

@@ -18,8 +18,9 @@ import {
 import { launchEngine, otherModel } from "./engine-launch";
 import { crashError, defaultHangMs, type EngineProcess, type ProcessEnd } from "./engine-process";
 import { isolatedStream } from "./isolated-stream";
-import { type FromEngine, fromWire } from "./messages";
+import type { FromEngine } from "./messages";
 import type { Region } from "./picture-memory";
+import { fromWire } from "./wire-error";
 
 interface OpenCall {
   readonly id: number;

@@ -1,9 +1,9 @@
 import type { EmbedSuccess, EmbedTask, HashedFile } from "../embed-tasks/embed-task";
 import type { TaskStage } from "../embed-tasks/task-call";
-import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../errors";
 import type { ModelInfo, ModelMemory } from "../model-info";
 import type { EmbedProgress, LoadOptions } from "../options";
 import type { CallRequest, SentBytes } from "./call-request";
+import type { WireError } from "./wire-error";
 
 /** What the engine's process is asked to do: a vector, or the number of a PDF's pages. */
 export type Job = EmbedTask | { readonly count: HashedFile };
@@ -48,33 +48,6 @@ export type WireOutcome =
   | EmbedSuccess
   | { readonly pages: number; readonly error?: undefined }
   | { readonly error: WireError };
-
-export interface WireError extends Omit<GmeErrorDetails, "cause"> {
-  readonly code: GmeErrorCode;
-  readonly message: string;
-  readonly cause?: string;
-}
-
-/** A GmeError as a plain object: the structured clone of an Error loses its fields. Of its cause only the words cross. */
-export function toWire({
-  code,
-  message,
-  file,
-  field,
-  offset,
-  value,
-  expected,
-  item,
-  errno,
-  cause,
-}: GmeError): WireError {
-  const words = cause === undefined ? undefined : cause instanceof Error ? cause.message : String(cause);
-  return { code, message, file, field, offset, value, expected, item, errno, cause: words };
-}
-
-export function fromWire({ code, message, ...details }: WireError): GmeError {
-  return new GmeError(code, message, details);
-}
 
 /** A `URL` cannot be cloned; as text it means the same. */
 export function toJob(task: EmbedTask): Job {
