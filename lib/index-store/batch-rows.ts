@@ -1,5 +1,5 @@
 import type * as Arrow from "apache-arrow";
-import type { ReadRow } from "./entry-table";
+import type { ReadRow } from "./entry-row";
 
 /** The rows of a batch as plain objects with these columns. */
 export function readBatch(batch: Arrow.RecordBatch, columns: readonly string[]): ReadRow[] {

@@ -37,6 +37,18 @@ export interface EntryRow {
   readonly time: number;
 }
 
+/** A row as it is read: the columns that were asked for. */
+export type ReadRow = Partial<Omit<EntryRow, "sources">> & {
+  key: string;
+  sources?: Source[];
+  path?: string;
+  paths?: string[];
+  row?: number | null;
+  size?: number | null;
+  mtime?: number | null;
+  _distance?: number;
+};
+
 /** Columns that follow from the sources, for SQL filters and results: the newest source comes first. */
 export function sourceColumns(sources: readonly Source[]) {
   const [newest] = sources;

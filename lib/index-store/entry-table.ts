@@ -3,25 +3,13 @@ import type * as Arrow from "apache-arrow";
 import { sqlText } from "../crawl/path-glob";
 import { GmeError, printable } from "../errors";
 import { readBatch } from "./batch-rows";
-import { type EntryRow, type Source, sourceColumns } from "./entry-row";
+import { type EntryRow, type ReadRow, type Source, sourceColumns } from "./entry-row";
 import { entrySchema, pinKey, pinOf, sourceSchema } from "./entry-schema";
 import type { IndexPlace } from "./index-place";
 import type { IndexPin } from "./index-types";
 import { corruptStore, isFilterFault, storeError } from "./store-errors";
 import { committedVersion, isSoundManifest, manifestFiles, noteCommitted, tableName } from "./store-files";
 import { StoreSync } from "./store-sync";
-
-/** A row as it is read: the columns that were asked for. */
-export type ReadRow = Partial<Omit<EntryRow, "sources">> & {
-  key: string;
-  sources?: Source[];
-  path?: string;
-  paths?: string[];
-  row?: number | null;
-  size?: number | null;
-  mtime?: number | null;
-  _distance?: number;
-};
 
 export interface ScanOptions {
   readonly where?: string;

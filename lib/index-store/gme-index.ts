@@ -30,6 +30,7 @@ import type {
   AddFilesOptions,
   AddOptions,
   CheckReport,
+  EntriesOptions,
   EntryKind,
   IndexItem,
   IndexPin,
@@ -38,6 +39,7 @@ import type {
   OpenIndexOptions,
   SearchOptions,
   SearchResult,
+  Selection,
 } from "./index-types";
 
 /** A row as `entries` gives it. */
@@ -49,20 +51,6 @@ export interface IndexEntry extends Omit<SearchResult, "score"> {
   readonly mtime?: number;
   /** When it was embedded: milliseconds since 1970. */
   readonly time: number;
-}
-
-export interface EntriesOptions {
-  readonly where?: string;
-  /** With the embeddings and thumbnails. Default false. */
-  readonly vectors?: boolean;
-  readonly thumbnails?: boolean;
-}
-
-/** What to remove: rows by key, by path, or by an SQL filter. */
-export interface Selection {
-  readonly keys?: readonly string[];
-  readonly paths?: readonly string[];
-  readonly where?: string;
 }
 
 export interface WatchIndexOptions {

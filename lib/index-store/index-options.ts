@@ -3,10 +3,16 @@ import { badArgument } from "../errors";
 import { GmeModel } from "../model";
 import { loadOptions, type OptionSpec, readOptions, unknownName } from "../options";
 import { defaultPassageLength, defaultPassageOverlap } from "./file-plan";
-import type { EntriesOptions, Selection } from "./gme-index";
 import type { CheckOptions } from "./index-check";
 import type { PruneOptions } from "./index-prune";
-import type { AddFilesOptions, AddOptions, OpenIndexOptions, SearchOptions } from "./index-types";
+import type {
+  AddFilesOptions,
+  AddOptions,
+  EntriesOptions,
+  OpenIndexOptions,
+  SearchOptions,
+  Selection,
+} from "./index-types";
 
 /** The options of addFiles that are flags of `gme index`. */
 export const addFilesOptions: readonly OptionSpec[] = [

@@ -1,7 +1,8 @@
 import { globToRegex, sqlText } from "../crawl/path-glob";
 import type { EmbedOutcome, EmbedTask } from "../embed-tasks/embed-task";
 import { badArgument, GmeError } from "../errors";
-import type { EntryTable, ReadRow } from "./entry-table";
+import type { ReadRow } from "./entry-row";
+import type { EntryTable } from "./entry-table";
 import { vectorFault } from "./index-run";
 import { type EntryKind, entryKinds, type SearchOptions, type SearchResult } from "./index-types";
 import { queryInstruction } from "./query-instruction";

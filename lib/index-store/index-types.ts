@@ -180,3 +180,17 @@ export interface CheckReport {
   /** Rows whose file changed or vanished. */
   readonly stale: number;
 }
+
+export interface EntriesOptions {
+  readonly where?: string;
+  /** With the embeddings and thumbnails. Default false. */
+  readonly vectors?: boolean;
+  readonly thumbnails?: boolean;
+}
+
+/** What to remove: rows by key, by path, or by an SQL filter. */
+export interface Selection {
+  readonly keys?: readonly string[];
+  readonly paths?: readonly string[];
+  readonly where?: string;
+}

@@ -1,12 +1,10 @@
 export { fsPath, pathJson, shownPath } from "../crawl/path-bytes";
 export type { EmbedOutcome } from "../embed-tasks/embed-task";
 export {
-  type EntriesOptions,
   GmeIndex,
   type IndexEntry,
   openIndex,
   type RepairSummary,
-  type Selection,
   type WatchIndexOptions,
 } from "./gme-index";
 export type { CheckOptions } from "./index-check";
@@ -16,6 +14,7 @@ export {
   type AddFilesOptions,
   type AddOptions,
   type CheckReport,
+  type EntriesOptions,
   type EntryKind,
   entryKinds,
   type IndexEvent,
@@ -27,4 +26,5 @@ export {
   type OpenIndexOptions,
   type SearchOptions,
   type SearchResult,
+  type Selection,
 } from "./index-types";
