@@ -135,8 +135,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
     gme::image_limits     limits;
     limits.loader_resize = (mode & 2) == 0;
     limits.tokens_min    = mode & 4 ? source.take<int32_t>() : 1 + source.byte() % 24;
-    limits.tokens_max    = mode & 8 ? source.take<int32_t>() : limits.tokens_min;
-    limits.tokens_max += mode & 8 ? 0 : std::min<int32_t>(source.byte(), std::numeric_limits<int32_t>::max() - limits.tokens_max);
+    constexpr int64_t most = std::numeric_limits<int32_t>::max();
+    limits.tokens_max      = mode & 8 ? source.take<int32_t>() : static_cast<int32_t>(std::min(most, int64_t(limits.tokens_min) + source.byte()));
     if (const auto plan = plan_of(from, limits)) {
         check_plan(*plan, from, limits);
         if (is_small(plan->source) && is_small(plan->loader) && is_small(plan->processor)) {
