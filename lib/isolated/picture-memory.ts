@@ -17,7 +17,7 @@ const pageLength = 4096;
 
 /**
  * Memory for pictures on their way to a child process, which inherits its file descriptor: a file in memory without a name,
- * gone when both processes are. A picture is copied into it once and read from it once; a message would be copied seven times.
+ * gone when both processes are. A picture is copied into it once and read from it once.
  */
 export class PictureMemory {
   private used: Region[] = [];
@@ -46,6 +46,7 @@ export class PictureMemory {
     if (this.isClosed) return undefined; // the descriptor may be another file's by now
     const region = { at: this.gap(bytes.length), length: bytes.length };
     if (region.at + region.length > maxLength) return undefined;
+    this.length = Math.max(this.length, region.at + region.length); // also of what is written in vain
     try {
       for (let done = 0; done < bytes.length; ) {
         done += writeSync(this.fd, bytes, done, bytes.length - done, region.at + done);
@@ -53,7 +54,6 @@ export class PictureMemory {
     } catch {
       return undefined; // the memory is full
     }
-    this.length = Math.max(this.length, region.at + region.length);
     this.used.push(region);
     this.used.sort((a, b) => a.at - b.at);
     return region;
