@@ -1,7 +1,8 @@
 // Builds the fuzzers of test/fuzz with clang and runs them: coverage-guided, under AddressSanitizer and UndefinedBehaviorSanitizer.
 //
-//   node scripts/fuzz.mjs [--seconds 60] [--only NAME] [--jobs 2] [--grow DIR] [--instrument-ggml]
+//   node scripts/fuzz.mjs [--seconds 60] [--processor-seconds N] [--only NAME] [--jobs 2] [--grow DIR] [--instrument-ggml]
 //
+// --seconds is time on the clock. --processor-seconds ends a harness once it has had a processor that long, however busy the machine is.
 // --grow DIR keeps what is found interesting in DIR/NAME from run to run; without it new inputs go when the run ends. ggml comes from
 // build-cmake (made when missing); --instrument-ggml compiles it with coverage and AddressSanitizer in a build folder of its own, for
 // runs of hours.
@@ -37,12 +38,15 @@ const harnesses = [
 const { values: options } = parseArgs({
   options: {
     seconds: { type: "string", default: "60" },
+    "processor-seconds": { type: "string" },
     only: { type: "string" },
     jobs: { type: "string", default: "2" },
     grow: { type: "string" },
     "instrument-ggml": { type: "boolean", default: false },
   },
 });
+
+const processorLimit = Number(options["processor-seconds"] ?? Infinity);
 
 function fail(message) {
   console.error(`fuzz: ${message}`);
@@ -97,7 +101,7 @@ function fuzzArguments(harness, grown, found) {
   const stored = ["corpus", "findings"].map((kind) => join(folder, kind, harness.name)).filter(existsSync);
   const words = harness.words ? [`-dict=${join(folder, harness.words)}`] : [];
   return [
-    `-max_total_time=${options.seconds}`,
+    ...(processorLimit === Infinity ? [`-max_total_time=${options.seconds}`] : []),
     `-max_len=${harness.maxLength}`,
     `-rss_limit_mb=${harness.rss}`,
     `-malloc_limit_mb=${harness.allocation}`,
@@ -139,6 +143,7 @@ function run(programs, harness, found) {
     let seconds = 0;
     const clock = setInterval(() => {
       seconds = Math.max(seconds, processorSeconds(child.pid));
+      if (seconds >= processorLimit) child.kill("SIGUSR1"); // libFuzzer ends gracefully: figures, exit code 0
     }, 500);
     child.stderr.setEncoding("utf8").on("data", (text) => {
       log = (log + text).slice(-(1 << 20));
@@ -176,7 +181,8 @@ async function main() {
   const wanted = harnesses.filter(({ name }) => !options.only || name === options.only);
   if (wanted.length === 0)
     fail(`no harness is called ${options.only}: ${harnesses.map(({ name }) => name).join(", ")}`);
-  if (!(Number(options.seconds) >= 1) || !(Number(options.jobs) >= 1)) fail("--seconds and --jobs are numbers from 1");
+  if (![Number(options.seconds), processorLimit, Number(options.jobs)].every((number) => number >= 1))
+    fail("--seconds, --processor-seconds and --jobs are numbers from 1");
   const clang = findClang();
   if (!clang) notRun("no clang with libFuzzer here (Debian: apt-get install clang-14 libclang-rt-14-dev)");
   const begin = performance.now();
