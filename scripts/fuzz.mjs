@@ -90,9 +90,11 @@ function build(clang, names) {
   if (!options["instrument-ggml"] && !existsSync(join(ready, "CMakeCache.txt"))) {
     command(process.execPath, [join(root, "scripts", "cmake-build.js")]);
   }
+  // CMake takes a compiler that is named once more for another one, and forgets what else it was told.
+  const isConfigured = existsSync(join(target, "CMakeCache.txt"));
   const compilers = [`-DCMAKE_CXX_COMPILER=${clang}`, `-DCMAKE_C_COMPILER=${clang.replace("++", "")}`];
   const ggml = options["instrument-ggml"] ? "" : ready;
-  command("cmake", ["-S", root, "-B", target, "-DGME_FUZZ=ON", `-DGME_FUZZ_GGML=${ggml}`, ...compilers]);
+  command("cmake", ["-S", root, "-B", target, "-DGME_FUZZ=ON", `-DGME_FUZZ_GGML=${ggml}`, ...(isConfigured ? [] : compilers)]);
   command("cmake", ["--build", target, "--parallel", jobs, "--target", ...names.map((name) => `fuzz-${name}`)]);
   return join(target, "bin");
 }
