@@ -43,6 +43,21 @@ static napi_value js_inspect_file(Napi::CallbackInfo & info) {
     return environment->submit(std::make_shared<InspectJob>(std::move(path)), environment->service_thread());
 }
 
+static napi_value js_add_device_library(Napi::CallbackInfo & info) {
+    ArgsReader reader(info.Env());
+    std::string path;
+    Environment * environment = Environment::of(info.Env());
+    if (!reader.path(info[0], "path", &path)) {
+        return environment->refuse(reader.cause);
+    }
+    return environment->submit(std::make_shared<DeviceLibraryJob>(std::move(path)), environment->service_thread());
+}
+
+static napi_value js_devices(Napi::CallbackInfo & info) {
+    Environment * environment = Environment::of(info.Env());
+    return environment->submit(std::make_shared<DevicesJob>(), environment->service_thread());
+}
+
 // Integer arithmetic only, so it answers at once; bad arguments are thrown.
 static napi_value js_plan_image(Napi::CallbackInfo & info) {
     ArgsReader reader(info.Env());
@@ -117,6 +132,8 @@ static bool export_functions(napi_env env, napi_value exports) {
     const napi_property_descriptor properties[] = {
         {"load", nullptr, js_entry<js_load>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"inspectFile", nullptr, js_entry<js_inspect_file>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+        {"addDeviceLibrary", nullptr, js_entry<js_add_device_library>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
+        {"devices", nullptr, js_entry<js_devices>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"planImage", nullptr, js_entry<js_plan_image>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"preprocessImage", nullptr, js_entry<js_preprocess_image>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},
         {"convertNumbers", nullptr, js_entry<js_convert_numbers>, nullptr, nullptr, nullptr, napi_enumerable, nullptr},

@@ -309,6 +309,7 @@ bool ArgsReader::load(napi_value file, napi_value params, load_args * out) {
     int chosen_toggle = 0;
     napi_value mmproj;
     napi_valuetype mmproj_type;
+    bool has_device = false;
     if (!path(file, "path", &out->path)) {
         return false;
     }
@@ -318,6 +319,7 @@ bool ArgsReader::load(napi_value file, napi_value params, load_args * out) {
     }
     out->has_mmproj = mmproj_type != napi_undefined;
     if ((out->has_mmproj && !path(mmproj, "mmproj", &out->mmproj)) ||
+        !optional_text(params, "device", "device", &has_device, &out->device) ||
         !integer_option(params, "threads", 1, threads_max, "an integer in 1..512", &out->threads) ||
         !flag_option(params, "mmap", &out->mmap) ||
         !choice(params, "positions", positions, "\"file\", \"sequential\" or \"mrope\"", &chosen_positions) ||

@@ -39,6 +39,7 @@ struct load_args {
     std::string   path;
     bool          has_mmproj = false;
     std::string   mmproj;
+    std::string   device;  // empty: the best
     int32_t       threads       = 1;
     bool          mmap          = true;
     gme_positions positions     = GME_POSITIONS_FROM_FILE;

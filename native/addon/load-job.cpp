@@ -12,6 +12,7 @@ void LoadJob::run(EngineThread & thread) {
 
     gme_load_params params  = gme_load_params_default();
     params.mmproj           = args_.has_mmproj ? args_.mmproj.c_str() : nullptr;
+    params.device           = args_.device.c_str();
     params.n_threads        = args_.threads;
     params.use_mmap         = args_.mmap;
     params.positions        = args_.positions;

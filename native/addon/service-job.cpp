@@ -8,18 +8,44 @@ namespace gme_addon {
 
 static constexpr size_t patch_values = 1176;  // 3 channels * 2 frames * 14 * 14
 
+// The engine's text, given back.
+static std::string take_text(char * json) {
+    const std::unique_ptr<char, void (*)(char *)> owned(json, gme_string_free);
+    return json ? json : "";
+}
+
 void InspectJob::run(EngineThread &) {
     char * json = nullptr;
     gme_error * error = nullptr;
     const gme_status status = gme_file_inspect(path_.c_str(), &json, &error);
     conclude(status, error);
-    if (json) {
-        const std::unique_ptr<char, void (*)(char *)> owned(json, gme_string_free);
-        json_ = json;
-    }
+    json_ = take_text(json);
 }
 
 napi_value InspectJob::result(napi_env env) {
+    return js_text(env, json_);
+}
+
+void DeviceLibraryJob::run(EngineThread &) {
+    gme_error * error = nullptr;
+    const gme_status status = gme_device_library_add(path_.c_str(), &error);
+    conclude(status, error);
+}
+
+napi_value DeviceLibraryJob::result(napi_env env) {
+    napi_value undefined;
+    return napi_get_undefined(env, &undefined) == napi_ok ? undefined : nullptr;
+}
+
+void DevicesJob::run(EngineThread &) {
+    char * json = nullptr;
+    gme_error * error = nullptr;
+    const gme_status status = gme_devices_list(&json, &error);
+    conclude(status, error);
+    json_ = take_text(json);
+}
+
+napi_value DevicesJob::result(napi_env env) {
     return js_text(env, json_);
 }
 

@@ -1,5 +1,5 @@
-// Work without a model, on the environment's service thread: a look into a file, the pixels of each resize, conversion of numbers, what
-// the machine can do at most.
+// Work without a model, on the environment's service thread: a look into a file, devices, the pixels of each resize, conversion of
+// numbers, what the machine can do at most.
 #pragma once
 
 #include "embed-args.h"
@@ -17,6 +17,29 @@ class InspectJob : public Job {
 
   private:
     std::string path_;
+    std::string json_;
+};
+
+class DeviceLibraryJob : public Job {
+  public:
+    explicit DeviceLibraryJob(std::string path) : path_(std::move(path)) {}
+    napi_value result(napi_env env) override;  // undefined
+
+  protected:
+    void run(EngineThread & thread) override;
+
+  private:
+    std::string path_;
+};
+
+class DevicesJob : public Job {
+  public:
+    napi_value result(napi_env env) override;  // JSON text
+
+  protected:
+    void run(EngineThread & thread) override;
+
+  private:
     std::string json_;
 };
 

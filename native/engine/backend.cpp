@@ -1,4 +1,4 @@
-// backend: runs graphs on the CPU.
+// backend: runs graphs on the processor, or hands them to a device.
 //
 //   nodes in order -> memory planned by ggml's graph allocator -> inputs copied in -> computed by our threadpool
 //
@@ -29,27 +29,20 @@ constexpr double operations_worth_sharing = 32e6;  // about half a millisecond o
 
 }  // namespace
 
-void require_processor() {
-    if (const char * missing = missing_instructions()) {
-        throw error("GME_DEVICE_UNAVAILABLE", std::string("this build needs a processor with ") + missing + ", which this one lacks: build the package on this machine")
-            .at_field("cpu").found(std::string("no ") + missing).wanted("a processor like the one that it was built for");
-    }
-}
-
-backend::pool_ptr backend::new_pool(int32_t n_threads) {
+backend::pool_ptr backend::new_pool(int32_t n_threads) const {
     ggml_scope             scope(ggml_scope::on_failure::raise);
     ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
     params.poll                   = 5;  // some milliseconds: awake from layer to layer, asleep when nothing is called
-    pool_ptr pool(ggml_threadpool_new(&params));
+    pool_ptr pool(cpu_.threadpool_new(&params));
     require_enough(scope, "for the engine's threads");
     return pool;
 }
 
-backend::backend(int32_t n_threads, const cpu_features & cpu) : n_threads_(n_threads), level_(cpu.level), kernels_(find_product_kernels(cpu)) {
-    require_processor();
+backend::backend(int32_t n_threads, const cpu_features & cpu)
+    : cpu_(find_cpu_library()), n_threads_(n_threads), level_(cpu.level), kernels_(find_product_kernels(cpu)) {
     {
         ggml_scope scope(ggml_scope::on_failure::raise);
-        ggml_cpu_init();
+        cpu_.init();
         require_enough(scope, "to start the CPU backend");
     }
     pool_  = new_pool(n_threads);
@@ -58,10 +51,12 @@ backend::backend(int32_t n_threads, const cpu_features & cpu) : n_threads_(n_thr
     reserve_scratch(product_scratch_bytes());
 }
 
+backend::backend(int32_t n_threads, std::unique_ptr<device> gpu) : cpu_(find_cpu_library()), n_threads_(n_threads), gpu_(std::move(gpu)) {}
+
 void backend::use_pool(bool alone) {
     ggml_threadpool * wanted = alone ? alone_.get() : pool_.get();
     if (in_use_ != nullptr && in_use_ != wanted) {
-        ggml_threadpool_pause(in_use_);
+        cpu_.threadpool_pause(in_use_);
     }
     in_use_ = wanted;
 }
@@ -93,12 +88,15 @@ void backend::set_profile(stage_profile * profile) {
 }
 
 size_t backend::compute_bytes() const {
-    return allocator_ ? ggml_gallocr_get_buffer_size(allocator_.get(), 0) : 0;
+    return gpu_ ? gpu_->compute_bytes() : allocator_ ? ggml_gallocr_get_buffer_size(allocator_.get(), 0) : 0;
 }
 
 void backend::trim(size_t keep) {
     if (compute_bytes() > keep) {
         allocator_.reset();
+        if (gpu_) {
+            gpu_->trim();
+        }
     }
 }
 
@@ -117,6 +115,9 @@ void backend::reserve_scratch(size_t bytes) {
 
 // Planned anew each time: the allocator takes a graph for the last one when their nodes are alike, whatever the leafs are.
 void backend::plan_memory(ggml_cgraph * nodes) {
+    if (gpu_) {
+        return gpu_->plan(nodes);
+    }
     ggml_scope scope(ggml_scope::on_failure::raise);
     try {
         if (!allocator_) {
@@ -134,7 +135,10 @@ void backend::plan_memory(ggml_cgraph * nodes) {
 }
 
 void backend::compute(ggml_cgraph * nodes) {
-    ggml_cplan plan = ggml_graph_plan(nodes, in_use_ == alone_.get() ? 1 : n_threads_, in_use_);
+    if (gpu_) {
+        return gpu_->compute(nodes);
+    }
+    ggml_cplan plan = cpu_.graph_plan(nodes, in_use_ == alone_.get() ? 1 : n_threads_, in_use_);
     if (plan.work_size > work_bytes_) {
         work_.reset();
         work_bytes_ = 0;
@@ -149,7 +153,7 @@ void backend::compute(ggml_cgraph * nodes) {
     plan.abort_callback_data = this;
     const ggml_status status = [&] {
         const ggml_scope scope(ggml_scope::on_failure::end_process);
-        return ggml_graph_compute(nodes, &plan);
+        return cpu_.graph_compute(nodes, &plan);
     }();
     if (abort_threw_) {
         std::rethrow_exception(std::exchange(abort_threw_, nullptr));
@@ -171,13 +175,26 @@ ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1) {
     return tensor;
 }
 
-void state_memory::allocate() {
-    memory_ = tensor_memory::of_all(context_.get());
+void state_memory::allocate(backend & where) {
+    if (where.on_device()) {
+        device_        = &where.gpu();
+        device_memory_ = device_->allocate(context_.get());
+        ggml_backend_buffer_clear(device_memory_.get(), 0);
+    } else {
+        memory_ = tensor_memory::of_all(context_.get());
+    }
+}
+
+state_memory::~state_memory() {
+    if (device_memory_) {
+        device_memory_.reset();
+        device_->note_freed_memory();
+    }
 }
 
 graph::graph(backend & backend, size_t n_nodes_max) : backend_(backend) {
     backend_.check_abort();
-    const size_t n_tensors = 2 * n_nodes_max;  // leaves and views beside the nodes
+    const size_t n_tensors = (backend.on_device() ? 8 : 2) * n_nodes_max;  // leaves and views beside the nodes; ggml's own are smaller steps
     const size_t size      = n_tensors * ggml_tensor_overhead() + ggml_graph_overhead_custom(n_tensors, false);
     if (backend_.arena_.size() < size) {
         backend_.arena_.resize(size);
@@ -197,6 +214,14 @@ ggml_tensor * graph::input_i32(const int32_t * data, int64_t ne0) {
     ggml_tensor * tensor = ggml_new_tensor_1d(context_.get(), GGML_TYPE_I32, ne0);
     ggml_set_input(tensor);
     inputs_.push_back({ tensor, data });
+    return tensor;
+}
+
+ggml_tensor * graph::input_f16(std::vector<ggml_fp16_t> data, int64_t ne0, int64_t ne1) {
+    ggml_tensor * tensor = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F16, ne0, ne1);
+    ggml_set_input(tensor);
+    kept_inputs_.push_back(std::move(data));
+    inputs_.push_back({ tensor, kept_inputs_.back().data() });
     return tensor;
 }
 
@@ -278,8 +303,10 @@ void graph::run() {
         ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
     }
     const double n_operations = flop_ + product_flop(0, ggml_graph_n_nodes(nodes_));
-    backend_.use_pool(backend_.n_threads_ == 1 || n_operations < operations_worth_sharing);
-    if (backend_.profile_ == nullptr) {
+    if (!backend_.on_device()) {
+        backend_.use_pool(backend_.n_threads_ == 1 || n_operations < operations_worth_sharing);
+    }
+    if (backend_.profile_ == nullptr || backend_.on_device()) {
         backend_.compute(nodes_);
     } else {
         run_sections();

@@ -1,4 +1,4 @@
-// Where graphs run: ggml's CPU backend with its own threadpool, memory for state that outlives a graph, and the graph itself.
+// Where graphs run: the processor with a threadpool of its own, or a device; memory for state that outlives a graph; the graph itself.
 #pragma once
 
 #include <atomic>
@@ -7,8 +7,9 @@
 #include <memory>
 #include <vector>
 
+#include "cpu-library.h"
+#include "device.h"
 #include "ggml-cpp.h"
-#include "ggml-cpu.h"
 #include "matrix-product.h"
 #include "stage-profile.h"
 #include "tensor-memory.h"
@@ -18,9 +19,6 @@ namespace gme {
 using abort_callback = bool (*)(void *);
 
 class backend;
-
-// GME_DEVICE_UNAVAILABLE when this processor lacks what ggml was built for.
-void require_processor();
 
 // Work of our own as a node of a graph: every thread of the pool calls run() once, with memory of its own to work in.
 class graph_op {
@@ -38,6 +36,8 @@ class backend {
   public:
     // `cpu`: what our own kernels may use, detect_cpu() outside tests.
     explicit backend(int32_t n_threads, const cpu_features & cpu = detect_cpu());  // GME_OUT_OF_MEMORY, GME_DEVICE_UNAVAILABLE
+    // Graphs run on `gpu`, out of ggml's own nodes.
+    backend(int32_t n_threads, std::unique_ptr<device> gpu);
     backend(const backend &)             = delete;
     backend & operator=(const backend &) = delete;
 
@@ -46,6 +46,10 @@ class backend {
     // Throws GME_ABORTED when the callback answers true.
     void    check_abort() const;
     int32_t n_threads() const { return n_threads_; }
+    bool             on_device() const { return gpu_ != nullptr; }
+    device &         gpu() const { return *gpu_; }  // with on_device() only
+    // Rows that go through a layer at a time: enough to read a weight for, few enough that the widest tensor of a layer stays small.
+    int64_t          chunk_rows() const { return on_device() ? 2048 : 768; }
     cpu_level               level() const { return level_; }
     const product_kernels & kernels() const { return kernels_; }
     // Working memory of one thread: at least `bytes`, aligned to 64. To be asked for before a graph runs.
@@ -64,16 +68,17 @@ class backend {
     friend class graph;
 
     struct pool_delete {
-        void operator()(ggml_threadpool * pool) const { ggml_threadpool_free(pool); }
+        void operator()(ggml_threadpool * pool) const { find_cpu_library().threadpool_free(pool); }
     };
     using pool_ptr = std::unique_ptr<ggml_threadpool, pool_delete>;
 
-    static pool_ptr new_pool(int32_t n_threads);
+    pool_ptr        new_pool(int32_t n_threads) const;
     static bool     ask_abort(void * data) noexcept;
     void            use_pool(bool alone);
     void            plan_memory(ggml_cgraph * nodes);
     void            compute(ggml_cgraph * nodes);
 
+    const cpu_library & cpu_;
     int32_t            n_threads_ = 1;
     cpu_level          level_     = cpu_level::portable;
     product_kernels    kernels_;
@@ -85,6 +90,7 @@ class backend {
     pool_ptr           alone_;            // the calling thread only, for graphs too small to share
     ggml_threadpool *  in_use_ = nullptr;  // one of the two
     ggml_gallocr_ptr   allocator_;        // made when a graph needs it
+    std::unique_ptr<device> gpu_;
     std::vector<char>  arena_;            // tensor descriptions of the graph being built
     abort_callback     abort_      = nullptr;
     void *             abort_data_ = nullptr;
@@ -96,12 +102,17 @@ class backend {
 class state_memory {
   public:
     explicit state_memory(size_t n_tensors);
+    ~state_memory();
+    state_memory(const state_memory &)             = delete;
+    state_memory & operator=(const state_memory &) = delete;
     ggml_tensor * add(const char * name, int64_t ne0, int64_t ne1);
-    void          allocate();  // GME_OUT_OF_MEMORY
+    void          allocate(backend & where);  // GME_OUT_OF_MEMORY
 
   private:
-    tensor_context context_;
-    tensor_memory  memory_;
+    tensor_context          context_;
+    tensor_memory           memory_;
+    ggml_backend_buffer_ptr device_memory_;
+    device *                device_ = nullptr;  // that it lies on
 };
 
 // One graph: built, run once, gone. Only one at a time per backend.
@@ -114,6 +125,7 @@ class graph {
     // A tensor whose content is copied in before the graph runs; `data` must live until run().
     ggml_tensor * input_f32(const float * data, int64_t ne0, int64_t ne1);
     ggml_tensor * input_i32(const int32_t * data, int64_t ne0);
+    ggml_tensor * input_f16(std::vector<ggml_fp16_t> data, int64_t ne0, int64_t ne1);
     // A node of our own with an output of its own, or one that writes into `target`. It runs after `sources`.
     ggml_tensor * add_op(std::unique_ptr<graph_op> op, ggml_type type, int64_t ne0, int64_t ne1, const std::vector<ggml_tensor *> & sources);
     ggml_tensor * add_op_inplace(std::unique_ptr<graph_op> op, ggml_tensor * target, const std::vector<ggml_tensor *> & sources);
@@ -168,6 +180,7 @@ class graph {
     ggml_context_ptr     context_;
     ggml_cgraph *        nodes_ = nullptr;
     std::vector<input>   inputs_;
+    std::vector<std::vector<ggml_fp16_t>> kept_inputs_;
     std::vector<std::unique_ptr<graph_op>> ops_;
     std::vector<counted> node_flop_;
     std::vector<section> sections_;  // with a profile only

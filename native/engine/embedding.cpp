@@ -73,7 +73,7 @@ void embed_pictures(gme_model & model, const gme_item * items, const std::vector
     int64_t                   n_patches = 0;
     const auto                flush     = [&] {
         if (!pictures.empty()) {
-            auto tokens = run_vision_tower(*model.cpu, *model.vision_config, model.vision, pictures, tap);
+            auto tokens = run_vision_tower(model.vision_backend(), *model.vision_config, model.vision, pictures, tap);
             for (size_t i = 0; i < owners.size(); i++) {
                 sequences[owners[i]].image_tokens = std::move(tokens[i]);
             }
@@ -119,7 +119,7 @@ bool all_finite(const float * data, int64_t n) {
     std::vector<decoder_sequence> sequences = { make_sequence(planned[static_cast<size_t>(index)]) };
     embed_pictures(model, items, planned, { index }, sequences, look);
     const auto run = [&](const stage_tap & tap) {
-        return run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), tap);
+        return run_text_decoder(model.decoder_backend(), model.decoder_config, model.decoder, model.mrope, sequences, plan_separate_pass(sequences), tap);
     };
     const auto row = run(look);
     // Without taps the last layer computes a row per sequence, which products of quantised weights round in another way.
@@ -145,7 +145,7 @@ void prepare_openings(gme_model & model, const std::vector<decoder_sequence> & s
         decoder_sequence opening;
         opening.ids             = std::vector<int32_t>(sequence.ids.begin(), sequence.ids.begin() + sequence.n_opening);
         const decoder_pass pass = plan_opening_pass(opening);
-        run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, { opening }, pass, {});
+        run_text_decoder(model.decoder_backend(), model.decoder_config, model.decoder, model.mrope, { opening }, pass, {});
         const auto & state = pass.segments[0].wanted;
         if (!all_finite(state->keys_values.data(), static_cast<int64_t>(state->keys_values.size()))) {
             return;  // the items' own states will tell where it went wrong
@@ -181,7 +181,7 @@ void run_pass(gme_model & model, const gme_item * items, const std::vector<plann
     check_mapped_files(model);
     embed_pictures(model, items, planned, indices, sequences, tap);
     const decoder_pass pass   = plan_pass(model, sequences, tap);
-    const auto         hidden = run_text_decoder(*model.cpu, model.decoder_config, model.decoder, model.mrope, sequences, pass, tap);
+    const auto         hidden = run_text_decoder(model.decoder_backend(), model.decoder_config, model.decoder, model.mrope, sequences, pass, tap);
     for (size_t i = 0; i < indices.size(); i++) {
         const float * row       = hidden.data() + i * static_cast<size_t>(n_embd);
         float *       embedding = embeddings + static_cast<size_t>(indices[i]) * static_cast<size_t>(n_embd);

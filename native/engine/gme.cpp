@@ -16,6 +16,7 @@
 #include "error.h"
 #include "file-listing.h"
 #include "image-patches.h"
+#include "json-writer.h"
 #include "low-rank-update.h"
 #include "model.h"
 #include "number-conversion.h"
@@ -95,14 +96,16 @@ template <typename F> gme_status guarded(gme_error ** target, F && call) {
 // The callback holds for one call only.
 class abort_scope {
   public:
-    abort_scope(gme::backend & backend, gme_abort_callback callback, void * data) : backend_(backend) { backend_.set_abort(callback, data); }
+    abort_scope(gme_model & model, gme_abort_callback callback, void * data) : model_(model) { model_.each_backend([&](gme::backend & each) { each.set_abort(callback, data); }); }
     ~abort_scope() {
-        backend_.set_abort(nullptr, nullptr);
-        backend_.trim(64u << 20);
+        model_.each_backend([](gme::backend & each) {
+            each.set_abort(nullptr, nullptr);
+            each.trim(each.on_device() ? SIZE_MAX : 64u << 20);
+        });
     }
 
   private:
-    gme::backend & backend_;
+    gme_model & model_;
 };
 
 // The profile holds for one call only.
@@ -160,7 +163,7 @@ gme_embed_params gme_embed_params_default(void) {
 gme_status gme_model_load(const char * path, const gme_load_params * params, gme_model ** model, gme_error ** error) {
     *model = nullptr;
     return guarded(error, [&] {
-        gme::require_processor();
+        gme::find_cpu_library();
         *model = new gme_model(path, *params);
     });
 }
@@ -185,9 +188,35 @@ gme_memory gme_model_memory(const gme_model * model) {
             memory.owned += static_cast<int64_t>(weights->owned_bytes());
         }
     }
-    memory.compute = static_cast<int64_t>(model->cpu->compute_bytes() + model->cpu->scratch_bytes());
+    model->each_backend([&](gme::backend & each) { memory.compute += static_cast<int64_t>(each.compute_bytes() + each.scratch_bytes()); });
+    for (const auto * copy : { model->decoder_copy.get(), model->vision_copy.get() }) {
+        memory.owned += copy == nullptr ? 0 : copy->bytes();
+    }
     memory.kept    = static_cast<int64_t>(model->openings.bytes());
     return memory;
+}
+
+gme_status gme_device_library_add(const char * path, gme_error ** error) {
+    return guarded(error, [&] { gme::add_device_library(path); });
+}
+
+gme_status gme_devices_list(char ** json, gme_error ** error) {
+    *json = nullptr;
+    return guarded(error, [&] {
+        std::string devices;
+        for (const auto & entry : gme::list_devices()) {
+            gme::json_object device;
+            device.add("name", entry.name).add("description", entry.description).add("id", entry.id).add("library", entry.library)
+                .add("memoryFree", entry.memory_free).add("memoryTotal", entry.memory_total).add("discrete", entry.discrete).add("software", entry.software);
+            devices += (devices.empty() ? "" : ",") + device.text();
+        }
+        gme::json_object all;
+        all.add("processor", gme::find_cpu_library().name).add("kernels", gme::cpu_level_name(gme::detect_cpu())).add_json("devices", "[" + devices + "]");
+        *json = copy_text(all.text());
+        if (*json == nullptr) {
+            throw std::bad_alloc();
+        }
+    });
 }
 
 gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error) {
@@ -206,7 +235,7 @@ void gme_string_free(char * text) {
 
 gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error) {
     return guarded(error, [&] {
-        abort_scope scope(*model->cpu, params->abort, params->abort_data);
+        abort_scope scope(*model, params->abort, params->abort_data);
         profile_scope profile(*model->cpu, params->profile);
         model->cpu->check_abort();
         gme::embed_items(*model, items, n_items, *params, embeddings);

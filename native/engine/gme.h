@@ -13,6 +13,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// A build that is passed on has the engine as a library of its own, which shows these functions and ggml's.
+#if !defined(GME_SHARED)
+#define GME_API
+#elif defined(_WIN32) && defined(GME_BUILDS_ENGINE)
+#define GME_API __declspec(dllexport)
+#elif defined(_WIN32)
+#define GME_API __declspec(dllimport)
+#else
+#define GME_API __attribute__((visibility("default")))
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -37,7 +48,7 @@ typedef struct gme_error {
     int32_t      item;      // index of the offending item of gme_embed, -1 where it does not apply
 } gme_error;
 
-void gme_error_free(gme_error * error);
+GME_API void gme_error_free(gme_error * error);
 
 // Asked between graph nodes and between files' parts, on the calling or on a compute thread; true stops the call.
 typedef bool (*gme_abort_callback)(void * user_data);
@@ -63,20 +74,21 @@ typedef struct gme_load_params {
     int32_t            image_tokens_max;  // 0: the file's, else 1280
     int32_t            tokens_max;        // 0: the file's context length
     gme_cpu_limit      cpu_limit;
+    const char *       device;            // "auto" (NULL), "cpu", or one of gme_devices by name or id, then without falling back
     gme_abort_callback abort;             // may be NULL
     void *             abort_data;
     void (*progress)(float fraction, void * user_data);  // 0…1, on the calling thread; may be NULL
     void *             progress_data;
 } gme_load_params;
 
-gme_load_params gme_load_params_default(void);
+GME_API gme_load_params gme_load_params_default(void);
 
-gme_status gme_model_load(const char * path, const gme_load_params * params, gme_model ** model, gme_error ** error);
-void       gme_model_free(gme_model * model);
+GME_API gme_status gme_model_load(const char * path, const gme_load_params * params, gme_model ** model, gme_error ** error);
+GME_API void       gme_model_free(gme_model * model);
 
 // JSON text, owned by the model: dimensions, sizes, types, limits, defaults in force, fingerprint, memory.
-const char * gme_model_info(const gme_model * model);
-int32_t      gme_model_dimensions(const gme_model * model);
+GME_API const char * gme_model_info(const gme_model * model);
+GME_API int32_t      gme_model_dimensions(const gme_model * model);
 
 // Bytes that a model takes between calls. During a call hidden states, keys and values come on top.
 typedef struct gme_memory {
@@ -86,11 +98,18 @@ typedef struct gme_memory {
     int64_t kept;     // keys and values of the last few instructions' openings
 } gme_memory;
 
-gme_memory gme_model_memory(const gme_model * model);
+GME_API gme_memory gme_model_memory(const gme_model * model);
+
+// Adds the devices that a library of ggml's drives (libggml-vulkan.so …) to the process, for every model that is loaded from now on.
+GME_API gme_status gme_device_library_add(const char * path, gme_error ** error);
+
+// JSON text: the levels of the processor's kernels, ggml's and ours, and a list of devices with name, description, id, library and memory. Free with
+// gme_string_free.
+GME_API gme_status gme_devices_list(char ** json, gme_error ** error);
 
 // JSON text of a file's keys, tensors and sizes without loading it as a model. Free with gme_string_free.
-gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error);
-void       gme_string_free(char * text);
+GME_API gme_status gme_file_inspect(const char * path, char ** json, gme_error ** error);
+GME_API void       gme_string_free(char * text);
 
 typedef struct gme_text {
     const char * data;  // NULL: no text; "" is a text
@@ -136,20 +155,20 @@ typedef struct gme_embed_params {
     void *             profile_data;
 } gme_embed_params;
 
-gme_embed_params gme_embed_params_default(void);
+GME_API gme_embed_params gme_embed_params_default(void);
 
 // Embeds n_items into `embeddings`, [n_items, dimensions] f32, unit length, memory of the caller.
-gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error);
+GME_API gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error);
 
 typedef struct gme_token_count { int32_t text; int32_t image; int32_t total; } gme_token_count;
 
 // Tokens the item would take; total counts the template too. Runs no graph and knows no limit; only the image's width
 // and height are read.
-gme_status gme_count_tokens(const gme_model * model, const gme_item * item, bool parse_special, gme_token_count * count, gme_error ** error);
+GME_API gme_status gme_count_tokens(const gme_model * model, const gme_item * item, bool parse_special, gme_token_count * count, gme_error ** error);
 
 // Ids of the bare text, without the template. *ids is freed with gme_ids_free.
-gme_status gme_tokenize(const gme_model * model, gme_text text, bool parse_special, int32_t ** ids, size_t * n_ids, gme_error ** error);
-void       gme_ids_free(int32_t * ids);
+GME_API gme_status gme_tokenize(const gme_model * model, gme_text text, bool parse_special, int32_t ** ids, size_t * n_ids, gme_error ** error);
+GME_API void       gme_ids_free(int32_t * ids);
 
 // Sizes a picture passes through. grid_* count patches of 14×14; image_tokens = grid_h*grid_w/4.
 typedef struct gme_image_plan {
@@ -159,28 +178,28 @@ typedef struct gme_image_plan {
     int32_t image_tokens;
 } gme_image_plan;
 
-gme_status gme_image_plan_make(int32_t width, int32_t height, bool loader_resize, int32_t image_tokens_min, int32_t image_tokens_max,
+GME_API gme_status gme_image_plan_make(int32_t width, int32_t height, bool loader_resize, int32_t image_tokens_min, int32_t image_tokens_max,
                                gme_image_plan * plan, gme_error ** error);
 
 // The pixels of each stage, for tests and `gme inspect`. Buffers of the caller, sizes from the plan:
 // loader_rgb [loader_h, loader_w, 3], processor_rgb [processor_h, processor_w, 3], pixel_values [grid_h*grid_w, 1176] f32.
-gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * plan, uint8_t * loader_rgb, uint8_t * processor_rgb,
+GME_API gme_status gme_image_preprocess(const gme_image * image, const gme_image_plan * plan, uint8_t * loader_rgb, uint8_t * processor_rgb,
                                 float * pixel_values, gme_error ** error);
 
 // Converts n numbers between "f32", "f16" and "bf16" (round to nearest even), for the converter.
-gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error);
+GME_API gme_status gme_convert_numbers(const char * from, const void * source, const char * to, void * target, size_t n, gme_error ** error);
 
 // Bytes of a row of n_columns numbers of a type ("f16", "q8_0", …); 0: unknown type, or the row is no whole number of blocks.
-size_t gme_row_size(const char * type, int64_t n_columns);
+GME_API size_t gme_row_size(const char * type, int64_t n_columns);
 
 // rows [n_rows, n_columns] of "f32", "f16" or "bf16" to any type, n_rows * gme_row_size(to, n_columns) bytes of the caller's; the bytes are
 // the same for every n_threads (1…512).
-gme_status gme_quantize_rows(const char * from, const void * rows, int64_t n_rows, int64_t n_columns, const char * to, int32_t n_threads,
+GME_API gme_status gme_quantize_rows(const char * from, const void * rows, int64_t n_rows, int64_t n_columns, const char * to, int32_t n_threads,
                              void * target, gme_error ** error);
 
 // weight + scale * b·a in f32, for LoRA adapters: rows [n_rows, n_columns] of "f32", "f16" or "bf16", a [rank, n_columns],
 // b [n_rows, rank], target [n_rows, n_columns].
-gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,
+GME_API gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows, int64_t n_columns, const float * a, const float * b,
                             int32_t rank, float scale, float * target, gme_error ** error);
 
 // What this machine can do at most, for comparison with a profile.
@@ -193,7 +212,7 @@ typedef struct gme_roofline {
 
 // Best of several sizes of ggml's matrix product, weights of `type`, f32 rows, f32 accumulation, random numbers, in a thread pool of
 // its own, and of reading memory; for about `seconds` (0…600; 0: the small sizes once). Takes up to 0.5 GiB meanwhile.
-gme_status gme_roofline_measure(const char * type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
+GME_API gme_status gme_roofline_measure(const char * type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
                                 gme_roofline * roofline, gme_error ** error);
 
 #ifdef __cplusplus

@@ -11,6 +11,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "device-ops.h"
+
 namespace gme {
 
 namespace {
@@ -197,11 +199,18 @@ ggml_tensor * ggml_product(graph & build, ggml_tensor * x, const std::vector<lin
 }  // namespace
 
 ggml_tensor * apply_norm(graph & build, const input_norm & norm, ggml_tensor * x) {
+    if (build.where().on_device()) {
+        return device_norm(build, norm, x);
+    }
     return build.add_op(std::make_unique<layout_op>(build.where().kernels(), token_form::rows, norm, x), GGML_TYPE_F32, x->ne[0], x->ne[1], { x });
 }
 
 ggml_tensor * apply_product(graph & build, const stage_names & stages, const input_norm & norm, ggml_tensor * x, const std::vector<linear> & weights,
                             product_end end, ggml_tensor * residual) {
+    if (build.where().on_device()) {
+        x = norm.kind == row_norm::none ? x : build.staged(stages.norm, apply_norm(build, norm, x));
+        return build.staged(stages.product, device_product(build, x, weights, end, residual));
+    }
     const product_kernels & kernels = build.where().kernels();
     matrix_product          product;
     for (const auto & each : weights) {
@@ -243,10 +252,16 @@ void key_value_rows::add_to(state_memory & memory, const char * name, int64_t n_
 
 ggml_tensor * rotate_and_store(graph & build, ggml_tensor * qkv, int64_t n_head, const key_value_rows & state, int64_t first,
                                ggml_tensor * cos, ggml_tensor * sin, int64_t first_angle) {
+    if (build.where().on_device()) {
+        return device_rotate_and_store(build, qkv, n_head, state, first, cos, sin, first_angle);
+    }
     return build.add_op_inplace(std::make_unique<rotate_op>(*build.where().kernels().rows, n_head, state, first, cos, sin, first_angle), qkv, { cos, sin });
 }
 
 ggml_tensor * apply_attention(graph & build, ggml_tensor * qkv, int64_t n_head, const key_value_rows & state, std::vector<attention_segment> segments) {
+    if (build.where().on_device()) {
+        return device_attention(build, qkv, n_head, state, segments);
+    }
     const attention_shape shape = { state.n_embd_head, n_head, state.n_head_kv, 1.0f / std::sqrt(static_cast<float>(state.n_embd_head)) };
     const double          flop  = attention_flop(shape, segments);
     build.where().reserve_scratch(attention_scratch_floats(shape) * sizeof(float));

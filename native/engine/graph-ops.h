@@ -46,7 +46,7 @@ struct key_value_rows {
 };
 
 // qkv [(n_head + 2*n_head_kv)*n_embd_head, n], cos and sin [n_embd_head, n] rows of a state tensor from `first_angle` on:
-// queries are rotated where they lie, rotated keys and plain values go to rows [first, first+n) of the state. Returns qkv.
+// queries are rotated, rotated keys and plain values go to rows [first, first+n) of the state. Returns rows that begin with the queries.
 ggml_tensor * rotate_and_store(graph & build, ggml_tensor * qkv, int64_t n_head, const key_value_rows & state, int64_t first,
                                ggml_tensor * cos, ggml_tensor * sin, int64_t first_angle);
 

@@ -14,7 +14,6 @@
 
 #include "error.h"
 #include "ggml-backend.h"
-#include "ggml-cpu.h"
 #include "tensor-types.h"
 
 namespace gme {
@@ -170,6 +169,22 @@ std::vector<float> weights_file::numbers(const gguf_tensor & tensor) const {
         ggml_get_type_traits(static_cast<ggml_type>(tensor.type))->to_float(bytes.data(), out.data(), n);
     }
     return out;
+}
+
+std::vector<float> look_up_rows(const ggml_tensor * matrix, const std::vector<int32_t> & ids) {
+    const int64_t      n_columns = matrix->ne[0];
+    const auto         to_float  = ggml_get_type_traits(matrix->type)->to_float;
+    std::vector<float> rows(ids.size() * static_cast<size_t>(n_columns));
+    for (size_t i = 0; i < ids.size(); i++) {
+        const char * from = static_cast<const char *>(matrix->data) + static_cast<size_t>(ids[i]) * matrix->nb[1];
+        float *      to   = rows.data() + i * static_cast<size_t>(n_columns);
+        if (matrix->type == GGML_TYPE_F32) {
+            std::memcpy(to, from, static_cast<size_t>(n_columns) * sizeof(float));
+        } else {
+            to_float(from, to, n_columns);
+        }
+    }
+    return rows;
 }
 
 // --- decoder ---------------------------------------------------------------------------------------------------------

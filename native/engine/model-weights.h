@@ -89,6 +89,9 @@ class weights_file {
     std::vector<ggml_tensor *>                                 owned_;
 };
 
+// Rows `ids` of a matrix in memory of the host, as f32: [n, ne0].
+std::vector<float> look_up_rows(const ggml_tensor * matrix, const std::vector<int32_t> & ids);
+
 decoder_weights find_decoder_weights(weights_file & weights, const decoder_config & config);
 vision_weights  find_vision_weights(weights_file & weights, const vision_config & config);
 // Sums the two frames of the patch embedding into `vision.patch_embd`; after load().

@@ -112,6 +112,7 @@ gme_model::gme_model(const std::string & path, const gme_load_params & params) :
                                                                      : gme::cpu_level::avx512;
     features = gme::limit_cpu(gme::detect_cpu(), most);
     cpu      = std::make_unique<gme::backend>(params.n_threads, features);
+    place_weights(params);
     decoder_file.file().check_unchanged();
     if (mmproj_file) {
         mmproj_file->file().check_unchanged();
@@ -213,6 +214,69 @@ void gme_model::load_weights(const gme_load_params & params) {
     }
 }
 
+// Decoder and tower together where both fit, else the decoder, else neither. A device that was named must take all.
+void gme_model::place_weights(const gme_load_params & params) {
+    const std::string wanted = params.device == nullptr || params.device[0] == '\0' ? "auto" : params.device;
+    if (wanted == "cpu") {
+        return;
+    }
+    if (wanted != "auto") {
+        return place_on(gme::find_device(wanted), true, params);
+    }
+    const auto ranked = gme::rank_devices();
+    if (!ranked.empty()) {
+        place_on(ranked.front(), false, params);
+    }
+}
+
+void gme_model::place_on(const gme::device_entry & entry, bool strict, const gme_load_params & params) {
+    try {
+        gpu = std::make_unique<gme::backend>(params.n_threads, std::make_unique<gme::device>(entry, params.n_threads));
+    } catch (const error & failure) {
+        if (strict) {
+            throw;
+        }
+        device_note = failure.what();
+        return;
+    }
+    int64_t free = entry.memory_total == 0 ? INT64_MAX : entry.memory_free - entry.memory_free / 16;  // the driver wants some too
+    copy_part(entry, false, strict, gme::estimate_decoder_bytes(decoder_config, decoder, tokens_max, gpu->chunk_rows()), free, params);
+    if (vision_config && decoder_copy) {
+        copy_part(entry, true, strict, gme::estimate_vision_bytes(*vision_config, vision, image_limits.tokens_max, gpu->chunk_rows()), free, params);
+    }
+    if (!decoder_copy) {
+        gpu.reset();
+    }
+}
+
+// One part to the device if it fits into `free` bytes, which are fewer afterwards.
+void gme_model::copy_part(const gme::device_entry & entry, bool is_tower, bool strict, int64_t needed, int64_t & free, const gme_load_params & params) {
+    const auto megabytes = [](int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20); };
+    const auto progress  = [&](uint64_t) { check_abort(params); };
+    std::string reason   = "needs about " + megabytes(needed) + " MiB, " + megabytes(std::max<int64_t>(free, 0)) + " MiB are free";
+    if (needed <= free) {
+        try {
+            if (is_tower) {
+                vision_copy = std::make_unique<gme::device_weights>(gpu->gpu(), vision, progress);
+            } else {
+                decoder_copy = std::make_unique<gme::device_weights>(gpu->gpu(), decoder, progress);
+            }
+            free -= needed;
+            return;
+        } catch (const error & failure) {
+            if (failure.code != "GME_OUT_OF_MEMORY") {
+                throw;
+            }
+            reason += ", yet they could not be had";
+        }
+    }
+    const std::string message = std::string(is_tower ? "the vision tower" : "the decoder") + " " + reason + " on " + entry.name;
+    if (strict) {
+        throw error("GME_OUT_OF_MEMORY", message).at_field("device").found(megabytes(free) + " MiB free").wanted(megabytes(needed) + " MiB");
+    }
+    device_note = message + ": it runs on the processor";
+}
+
 void gme_model::load_tokenizer() {
     tokens = std::make_unique<gme::tokenizer>(gme::read_vocabulary(decoder_file, decoder.n_vocab), decoder_file.path());
     for (const char * text : { "<|vision_start|>", "<|vision_end|>", "<|image_pad|>" }) {
@@ -246,7 +310,8 @@ std::string gme_model::describe(const gme_load_params & params) const {
         json.add("visionType", most_common_type(*tower)).add("visionLayers", vision_config->n_layer).add("visionWidth", vision_config->n_embd)
             .add("visionHeads", vision_config->n_head);
     }
-    json.add("device", "cpu").add("kernels", gme::cpu_level_name(features)).add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
+    json.add("device", decoder_copy ? gpu->gpu().entry().name : "cpu").add("deviceDescription", decoder_copy ? gpu->gpu().entry().description : "")
+        .add("visionDevice", vision_copy ? gpu->gpu().entry().name : "cpu").add("deviceNote", device_note).add("kernels", gme::cpu_level_name(features)).add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
         .add("positions", mrope ? "mrope" : "sequential").add("loaderResize", image_limits.loader_resize)
         .add("minImageTokens", image_limits.tokens_min).add("maxImageTokens", image_limits.tokens_max).add("maxTokens", tokens_max)
         .add("defaultInstruction", defaults.instruction).add("fingerprint", gme::model_fingerprint(decoder_file, tower))

@@ -58,13 +58,13 @@ std::vector<float> random_numbers(size_t n) {
 }
 
 ggml_backend_dev_t cpu_device() {
-    return ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0);
+    return ggml_backend_reg_dev_get(find_cpu_library().registry(), 0);
 }
 
 // Buffer types whose weights ggml keeps in another layout on this machine, for faster products.
 std::vector<ggml_backend_buffer_type_t> repacked_layouts() {
     std::vector<ggml_backend_buffer_type_t> found;
-    const auto list = ggml_backend_reg_get_proc_address(ggml_backend_cpu_reg(), "ggml_backend_dev_get_extra_bufts");
+    const auto list = ggml_backend_reg_get_proc_address(find_cpu_library().registry(), "ggml_backend_dev_get_extra_bufts");
     if (list != nullptr) {
         auto * layouts = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(list)(cpu_device());
         for (; layouts != nullptr && *layouts != nullptr; layouts++) {

@@ -8,7 +8,6 @@
 #include <cctype>
 #include <vector>
 
-#include "ggml-cpu.h"
 #include "ggml.h"
 
 namespace gme {
@@ -18,7 +17,7 @@ namespace {
 bool is_weight_type(ggml_type type) {
     const bool integer  = type == GGML_TYPE_I8 || type == GGML_TYPE_I16 || type == GGML_TYPE_I32 || type == GGML_TYPE_I64;
     const bool internal = type == GGML_TYPE_Q8_1 || type == GGML_TYPE_Q8_K || type == GGML_TYPE_F64;
-    return !integer && !internal && ggml_get_type_traits_cpu(type)->vec_dot != nullptr;
+    return !integer && !internal && (type == GGML_TYPE_F32 || ggml_get_type_traits(type)->to_float != nullptr);
 }
 
 std::vector<tensor_type> read_types() {

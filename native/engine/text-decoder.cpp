@@ -18,7 +18,6 @@ namespace gme {
 
 namespace {
 
-constexpr int64_t     chunk_rows = 768;
 constexpr stage_names stages     = { "decoder.norm", "decoder.product", "decoder.rotary", "decoder.attention" };
 
 struct decoder_state {
@@ -33,7 +32,7 @@ struct decoder_state {
     ggml_tensor *                  sin    = nullptr;
     key_value_rows                 keys_values;       // n_known rows, then n_rows
 
-    decoder_state(const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass);
+    decoder_state(backend & backend, const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass);
 
     bool      is_known(size_t segment) const { return pass.segments[segment].known != nullptr; }
     row_range key_rows(size_t segment) const;
@@ -41,7 +40,7 @@ struct decoder_state {
     std::vector<row_range> earlier(size_t segment) const;
 };
 
-decoder_state::decoder_state(const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass)
+decoder_state::decoder_state(backend & backend, const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass)
     : config(config), pass(pass) {
     rotary_table positions;
     for (const auto & segment : pass.segments) {
@@ -58,7 +57,7 @@ decoder_state::decoder_state(const decoder_config & config, bool mrope, const st
     cos                     = memory.add("decoder.cos", config.n_embd_head, n_rows);
     sin                     = memory.add("decoder.sin", config.n_embd_head, n_rows);
     keys_values.add_to(memory, "decoder.keys_values", n_known + n_rows);
-    memory.allocate();
+    memory.allocate(backend);
     write_rows(cos, 0, n_rows, positions.cos.data());
     write_rows(sin, 0, n_rows, positions.sin.data());
 }
@@ -84,8 +83,11 @@ void embed_tokens(backend & backend, const decoder_weights & weights, const std:
             ids.insert(ids.end(), from, from + segment.n);
         }
     }
-    for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, state.n_rows - first);
+    if (backend.on_device()) {
+        write_rows(state.hidden, 0, state.n_rows, look_up_rows(weights.token_embd, ids).data());
+    }
+    for (int64_t first = 0; !backend.on_device() && first < state.n_rows; first += backend.chunk_rows()) {
+        const int64_t n = std::min(backend.chunk_rows(), state.n_rows - first);
         graph         build(backend, 4);
         build.stage(embed_stage);
         ggml_tensor * cur = ggml_get_rows(build.context(), weights.token_embd, build.input_i32(ids.data() + first, n));  // [n_embd, n]
@@ -157,8 +159,8 @@ void run_chunk(backend & backend, const decoder_layer & layer, decoder_state & s
 // The last layer: keys and values of all rows, everything else for the last row of each sequence only.
 std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer, const layer_norm & output_norm, decoder_state & state) {
     const input_norm norm = { row_norm::rms, &layer.attn_norm, state.config.rms_eps };
-    for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, state.n_rows - first);
+    for (int64_t first = 0; first < state.n_rows; first += backend.chunk_rows()) {
+        const int64_t n = std::min(backend.chunk_rows(), state.n_rows - first);
         graph         build(backend, 32);
         ggml_tensor * kv = apply_product(build, stages, norm, view_rows(build.context(), state.hidden, first, n), { layer.k, layer.v });
         build.add(build.staged(stages.rotary, rotate_and_store(build, kv, 0, state.keys_values, state.n_known + first, state.cos, state.sin, first)));
@@ -193,8 +195,8 @@ std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer
 // With a tap: the final norm of every row, then the last rows of it.
 std::vector<float> tap_final_norm(backend & backend, const layer_norm & output_norm, const decoder_state & state, const stage_tap & tap) {
     std::vector<float> normed;
-    for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, state.n_rows - first);
+    for (int64_t first = 0; first < state.n_rows; first += backend.chunk_rows()) {
+        const int64_t n = std::min(backend.chunk_rows(), state.n_rows - first);
         graph         build(backend, 8);
         ggml_tensor * cur = apply_norm(build, { row_norm::rms, &output_norm, state.config.rms_eps }, view_rows(build.context(), state.hidden, first, n));
         build.keep(cur);
@@ -215,7 +217,7 @@ std::vector<float> tap_final_norm(backend & backend, const layer_norm & output_n
 
 std::vector<float> run_text_decoder(backend & backend, const decoder_config & config, const decoder_weights & weights, bool mrope,
                                     const std::vector<decoder_sequence> & sequences, const decoder_pass & pass, const stage_tap & tap) {
-    decoder_state state(config, mrope, sequences, pass);
+    decoder_state state(backend, config, mrope, sequences, pass);
     embed_tokens(backend, weights, sequences, state);
     const auto tap_hidden = [&](const std::string & name) {
         if (tap) {
@@ -226,8 +228,8 @@ std::vector<float> run_text_decoder(backend & backend, const decoder_config & co
     const size_t n_whole = tap ? weights.layers.size() : weights.layers.size() - 1;
     for (size_t il = 0; il < n_whole; il++) {
         restore_openings(state, il);
-        for (int64_t first = 0; first < state.n_rows; first += chunk_rows) {
-            run_chunk(backend, weights.layers[il], state, first, std::min(chunk_rows, state.n_rows - first));
+        for (int64_t first = 0; first < state.n_rows; first += backend.chunk_rows()) {
+            run_chunk(backend, weights.layers[il], state, first, std::min(backend.chunk_rows(), state.n_rows - first));
         }
         save_openings(state);
         tap_hidden("decoder.layer." + std::to_string(il));

@@ -20,7 +20,6 @@ namespace gme {
 
 namespace {
 
-constexpr int64_t     chunk_rows = 768;
 constexpr stage_names stages     = { "vision.norm", "vision.product", "vision.rotary", "vision.attention" };
 
 struct vision_state {
@@ -33,10 +32,10 @@ struct vision_state {
     ggml_tensor *          sin    = nullptr;
     key_value_rows         keys_values;
 
-    vision_state(const vision_config & config, const std::vector<vision_input> & inputs);
+    vision_state(backend & backend, const vision_config & config, const std::vector<vision_input> & inputs);
 };
 
-vision_state::vision_state(const vision_config & config, const std::vector<vision_input> & inputs) : config(config) {
+vision_state::vision_state(backend & backend, const vision_config & config, const std::vector<vision_input> & inputs) : config(config) {
     rotary_table positions;
     for (const auto & input : inputs) {
         pictures.push_back({ n_patches, n_patches + input.n_patches() });
@@ -49,15 +48,15 @@ vision_state::vision_state(const vision_config & config, const std::vector<visio
     cos                     = memory.add("vision.cos", config.n_embd_head, n_patches);
     sin                     = memory.add("vision.sin", config.n_embd_head, n_patches);
     keys_values.add_to(memory, "vision.keys_values", n_patches);
-    memory.allocate();
+    memory.allocate(backend);
     write_rows(cos, 0, n_patches, positions.cos.data());
     write_rows(sin, 0, n_patches, positions.sin.data());
 }
 
 void embed_patches(backend & backend, const vision_weights & weights, const vision_input & picture, int64_t row, vision_state & state) {
-    std::vector<float> padded(static_cast<size_t>(std::min(chunk_rows, picture.n_patches())) * patch_row_padded, 0.0f);
-    for (int64_t first = 0; first < picture.n_patches(); first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, picture.n_patches() - first);
+    std::vector<float> padded(static_cast<size_t>(std::min(backend.chunk_rows(), picture.n_patches())) * patch_row_padded, 0.0f);
+    for (int64_t first = 0; first < picture.n_patches(); first += backend.chunk_rows()) {
+        const int64_t n = std::min(backend.chunk_rows(), picture.n_patches() - first);
         for (int64_t i = 0; i < n; i++) {  // [n, 588] -> [n, 608]
             std::memcpy(padded.data() + i * patch_row_padded, picture.pixel_values.data() + (first + i) * patch_row, patch_row * sizeof(float));
         }
@@ -91,18 +90,18 @@ void finish_rows(graph & build, const vision_block & block, const vision_state &
 
 void run_block(backend & backend, const vision_block & block, const vision_state & state) {
     const input_norm norm     = { row_norm::layer, &block.ln1, state.config.norm_eps };
-    const int64_t    n_chunks = (state.n_patches + chunk_rows - 1) / chunk_rows;
+    const int64_t    n_chunks = (state.n_patches + backend.chunk_rows() - 1) / backend.chunk_rows();
     key_value_rows   none     = state.keys_values;
     none.n_head_kv            = 0;
     graph build(backend, static_cast<size_t>(n_chunks * 48));
-    for (int64_t first = 0; n_chunks > 1 && first < state.n_patches; first += chunk_rows) {
-        const int64_t n    = std::min(chunk_rows, state.n_patches - first);
+    for (int64_t first = 0; n_chunks > 1 && first < state.n_patches; first += backend.chunk_rows()) {
+        const int64_t n    = std::min(backend.chunk_rows(), state.n_patches - first);
         ggml_tensor * inpL = view_rows(build.context(), state.hidden, first, n);
         ggml_tensor * kv   = apply_product(build, stages, norm, inpL, { block.k, block.v });  // [2*n_embd, n]
         build.add(build.staged(stages.rotary, rotate_and_store(build, kv, 0, state.keys_values, first, state.cos, state.sin, first)));
     }
-    for (int64_t first = 0; first < state.n_patches; first += chunk_rows) {
-        const int64_t n    = std::min(chunk_rows, state.n_patches - first);
+    for (int64_t first = 0; first < state.n_patches; first += backend.chunk_rows()) {
+        const int64_t n    = std::min(backend.chunk_rows(), state.n_patches - first);
         ggml_tensor * inpL = view_rows(build.context(), state.hidden, first, n);
         ggml_tensor * q    = nullptr;
         if (n_chunks == 1) {
@@ -122,8 +121,8 @@ std::vector<float> merge(backend & backend, const vision_weights & weights, cons
     const auto         n_embd = static_cast<int64_t>(state.config.n_embd);
     std::vector<float> tokens;
     tokens.reserve(static_cast<size_t>((picture.end - picture.begin) / 4) * static_cast<size_t>(state.config.n_output));
-    for (int64_t first = picture.begin; first < picture.end; first += chunk_rows) {
-        const int64_t n = std::min(chunk_rows, picture.end - first);
+    for (int64_t first = picture.begin; first < picture.end; first += backend.chunk_rows()) {
+        const int64_t n = std::min(backend.chunk_rows(), picture.end - first);
         graph         build(backend, 24);
         build.stage("vision.merger");
         ggml_tensor * cur = apply_norm(build, { row_norm::layer, &weights.post_ln, state.config.norm_eps }, view_rows(build.context(), state.hidden, first, n));
@@ -142,7 +141,7 @@ std::vector<float> merge(backend & backend, const vision_weights & weights, cons
 
 std::vector<std::vector<float>> run_vision_tower(backend & backend, const vision_config & config, const vision_weights & weights,
                                                  const std::vector<vision_input> & pictures, const stage_tap & tap) {
-    vision_state state(config, pictures);
+    vision_state state(backend, config, pictures);
     const auto   tap_hidden = [&](const std::string & name) {
         if (tap) {
             tap(name, read_rows(state.hidden, 0, state.n_patches).data(), state.n_patches, config.n_embd);

@@ -6,6 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#if defined(GME_SHARED)  // in the engine's library, for ggml's others
+#pragma GCC visibility push(default)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -19,6 +23,10 @@ int    gme_ggml_thread_join(pthread_t thread, void ** result);
 
 #ifdef __cplusplus
 }
+#endif
+
+#if defined(GME_SHARED)
+#pragma GCC visibility pop
 #endif
 
 #ifndef GME_GGML_GUARD  // in ggml's files

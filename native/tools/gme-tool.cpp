@@ -1,6 +1,6 @@
 // gme-tool: the engine without Node. Embeds one input and prints the vector, or the taps of every stage.
 //
-//   gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--repeat N] [--taps]
+//   gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--device NAME] [--library F] [--devices] [--repeat N] [--taps]
 //
 // Pictures come as binary PPM (P6, 8 bit), because decoding belongs to JavaScript. With --taps one line per stage: name,
 // shape, and the L2 norm of its numbers.
@@ -19,14 +19,15 @@
 namespace {
 
 struct arguments {
-    std::string       model, mmproj, text, ppm, instruction;
-    bool              has_text = false, taps = false;
+    std::string       model, mmproj, text, ppm, instruction, device;
+    std::vector<std::string> libraries;  // of devices, to be loaded first
+    bool              has_text = false, taps = false, devices = false;
     gme_load_params   load     = gme_load_params_default();
     int               repeat   = 1;
 };
 
 [[noreturn]] void usage() {
-    std::fprintf(stderr, "usage: gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--repeat N] [--taps]\n");
+    std::fprintf(stderr, "usage: gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--device NAME] [--library F] [--devices] [--repeat N] [--taps]\n");
     std::exit(2);
 }
 
@@ -49,13 +50,16 @@ arguments read_arguments(int argc, char ** argv) {
         else if (name == "--threads") args.load.n_threads = std::atoi(value().c_str());
         else if (name == "--repeat") args.repeat = std::atoi(value().c_str());
         else if (name == "--cpu") args.load.cpu_limit = cpu_limit(value());
+        else if (name == "--device") args.device = value();
+        else if (name == "--library") args.libraries.push_back(value());
+        else if (name == "--devices") args.devices = true;
         else if (name == "--mrope") args.load.positions = GME_POSITIONS_MROPE;
         else if (name == "--single-resize") args.load.loader_resize = GME_TOGGLE_OFF;
         else if (name == "--taps") args.taps = true;
         else if (name[0] == '-' || !args.model.empty()) usage();
         else args.model = name;
     }
-    if (args.model.empty()) {
+    if (args.model.empty() && !args.devices) {
         usage();
     }
     return args;
@@ -91,13 +95,33 @@ void print_tap(const char * name, const float * data, int64_t n_rows, int64_t n_
     std::printf("%-24s [%lld, %lld]  %.9g\n", name, static_cast<long long>(n_rows), static_cast<long long>(n_columns), std::sqrt(sum));
 }
 
+void print_devices() {
+    char *      json  = nullptr;
+    gme_error * error = nullptr;
+    if (gme_devices_list(&json, &error) != GME_STATUS_OK) {
+        fail(error);
+    }
+    std::printf("%s\n", json);
+    gme_string_free(json);
+}
+
 }  // namespace
 
 int main(int argc, char ** argv) {
     arguments args   = read_arguments(argc, argv);
     args.load.mmproj = args.mmproj.empty() ? nullptr : args.mmproj.c_str();
+    args.load.device = args.device.empty() ? nullptr : args.device.c_str();
     gme_model * model = nullptr;
     gme_error * error = nullptr;
+    for (const auto & library : args.libraries) {
+        if (gme_device_library_add(library.c_str(), &error) != GME_STATUS_OK) {
+            fail(error);
+        }
+    }
+    if (args.devices) {
+        print_devices();
+        return 0;
+    }
     if (gme_model_load(args.model.c_str(), &args.load, &model, &error) != GME_STATUS_OK) {
         fail(error);
     }

@@ -2,6 +2,7 @@
 //
 //   test-gguf-file FIXTURES | --dump FILE…   what the reader makes of files, as text
 #include "checks.h"
+#include "ggml-cpu.h"
 #include "gguf-dump.h"
 #include "gguf-file.h"
 #include "tensor-types.h"
@@ -244,6 +245,19 @@ void check_split(const temporary_file & target) {
     }
 }
 
+// The table says so without asking the kernels, which a processor may not be able to run.
+void check_weight_types() {
+    std::string differing;
+    for (int i = 0; i < GGML_TYPE_COUNT; i++) {
+        const auto   type  = static_cast<ggml_type>(i);
+        const auto * known = gme::find_tensor_type(static_cast<uint32_t>(i));
+        if (known != nullptr && known->multiplies && ggml_get_type_traits_cpu(type)->vec_dot == nullptr) {
+            differing += std::string(" ") + known->name;
+        }
+    }
+    check(differing.empty(), "every type that is said to multiply has a product on the processor" + differing);
+}
+
 }  // namespace
 
 int main(int argc, char ** argv) {
@@ -259,6 +273,7 @@ int main(int argc, char ** argv) {
     check_lies(target);
     check_typed_access(target);
     check_json(target);
+    check_weight_types();
     check_far_alignment(target);
     check_large_metadata(target);
     check_split(target);

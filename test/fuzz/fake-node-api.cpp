@@ -168,7 +168,7 @@ value * world::plausible(const std::string & name) {
     if (is({ "width", "height", "threads", "columns", "rank", "batchTokens", "minImageTokens", "maxImageTokens", "maxTokens", "scale", "seconds", "size" })) {
         return make_integer();
     }
-    if (is({ "text", "instruction", "mmproj", "positions", "overflow", "path", "type", "from", "to", "texts[]" })) {
+    if (is({ "text", "instruction", "mmproj", "device", "positions", "overflow", "path", "type", "from", "to", "texts[]" })) {
         return make_text(name);
     }
     if (name == "loaderResize" && (source_.byte() & 1) != 0) {
