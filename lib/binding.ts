@@ -12,6 +12,8 @@ export interface NativeJob<T> {
 /** Numbers of 0 stand for the file's own value. */
 export interface NativeLoadParams {
   mmproj?: string;
+  /** `auto`, `cpu`, or the name of one of devices(). */
+  device?: string;
   /** 1…512 */
   threads: number;
   mmap: boolean;
@@ -154,6 +156,10 @@ export interface NativeModel {
 export interface NativeBinding {
   load(path: string, params: NativeLoadParams, onProgress?: (fraction: number) => void): NativeJob<NativeModel>;
   inspectFile(path: string): NativeJob<string>;
+  /** Loads a library of ggml's that drives devices into the process, for good. */
+  addDeviceLibrary(path: string): NativeJob<void>;
+  /** JSON text: the levels of the processor's kernels and the devices of the added libraries. */
+  devices(): NativeJob<string>;
   planImage(width: number, height: number, options: NativePlanOptions): NativeImagePlan;
   preprocessImage(image: NativeImage, options: NativePlanOptions): NativeJob<NativePixels>;
   convertNumbers(from: NativeNumberType, source: Uint8Array, to: NativeNumberType): NativeJob<Uint8Array>;
@@ -172,11 +178,17 @@ export interface NativeBinding {
 }
 
 let loaded: NativeBinding | undefined;
+let loadedFile: string | undefined;
 
 /** The native addon, loaded at the first call. Throws GME_ADDON_MISSING with everything that was tried when it does not load. */
 export function binding(): NativeBinding {
   loaded ??= loadFrom(packageRoot(__dirname));
   return loaded;
+}
+
+/** The file that the addon was loaded from last; undefined before. */
+export function addonFile(): string | undefined {
+  return loadedFile;
 }
 
 /** The addon of the package that lies in `root`: build/Release of a source build, else prebuilds/<platform>-<arch>. */
@@ -187,7 +199,10 @@ export function loadFrom(root: string): NativeBinding {
     const findBuild = require("node-gyp-build") as { resolve(folder: string): string };
     file = findBuild.resolve(unpacked(root));
     const candidate = require(file) as Partial<NativeBinding>;
-    if (typeof candidate?.load === "function" && candidate.version) return candidate as NativeBinding;
+    if (typeof candidate?.load === "function" && candidate.version) {
+      loadedFile = file;
+      return candidate as NativeBinding;
+    }
     attempts.push({ what: file, reason: "it is not the addon of gme-embed" });
   } catch (cause) {
     attempts.push({ what: file ?? `a binary below ${root}`, reason: reasonOf(cause) });

@@ -15,6 +15,9 @@ export {
   type ConvertType,
   convertTypes,
 } from "./convert";
+export type { Device, DeviceLibrary, DeviceReport } from "./devices";
+export { listDevices } from "./devices";
+export { diagnose, type Diagnosis } from "./doctor";
 export { cosine, similarity } from "./embedding";
 export type { EmbedResult } from "./embed-run";
 export { errorCodes, GmeError, type GmeErrorCode, type GmeErrorDetails, printable } from "./errors";

@@ -1,5 +1,6 @@
 import { profileCall } from "./bench/profile-call";
 import { binding, type NativeLoadParams, type NativeModel } from "./binding";
+import { prepareDevices } from "./devices";
 import { physicalCores, usableCpus } from "./cpus";
 import {
   batchCall,
@@ -121,6 +122,8 @@ export async function openLocal(path: string, options: ReadLoadOptions): Promise
       thrown ??= error;
     }
   };
+  await prepareDevices(options.device);
+  if (signal?.aborted) throw abortError(signal);
   const native = await untilAborted(
     startJob(() => binding().load(path, nativeLoadParams(options), onProgress && report)),
     signal,
@@ -136,6 +139,7 @@ function nativeLoadParams(options: ReadLoadOptions): NativeLoadParams {
   const { mmproj, loaderResize } = options;
   return {
     ...(mmproj !== undefined && { mmproj }),
+    device: options.device,
     threads: Math.min(options.threads ?? physicalCores(), usableCpus()),
     mmap: options.mmap,
     positions: options.positions ?? "file",

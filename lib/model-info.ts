@@ -27,7 +27,14 @@ export interface ModelInfo {
   readonly dimensions: number;
   /** false: a decoder without a vision tower; pictures reject with GME_MODEL_NO_VISION. */
   readonly vision: boolean;
+  /** `cpu`, or the device that the decoder runs on. */
   readonly device: string;
+  /** What its driver calls it; empty for the processor. */
+  readonly deviceDescription: string;
+  /** `cpu`, or the device that the vision tower runs on. */
+  readonly visionDevice: string;
+  /** Why not all of it is on the device that could have been, with the numbers; empty otherwise. */
+  readonly deviceNote: string;
   readonly threads: number;
   /** Bytes that the model takes now, read anew at each look; zeros once it is closed. */
   readonly memory: ModelMemory;

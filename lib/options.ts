@@ -40,7 +40,10 @@ export interface ImageOptions {
 export interface LoadOptions extends ImageOptions {
   /** Path of the vision tower's file; else the model's own tower, else `mmproj-*.gguf` beside it. */
   mmproj?: string;
-  /** `auto` or `cpu`. */
+  /**
+   * `auto` (default): the device with the most free memory that holds the model, else the processor. `cpu`, `cuda`, `vulkan:1`, …: this one
+   * or GME_DEVICE_UNAVAILABLE; `gme doctor` lists them.
+   */
   device?: string;
   /** 1…512, then limited to the CPUs. Default: physical cores. */
   threads?: number;
@@ -134,7 +137,14 @@ export const loadOptions: readonly OptionSpec[] = [
     placeholder: "F",
     help: "file of the vision tower (default: the model's own, else mmproj-*.gguf beside it)",
   },
-  { name: "device", kind: "string", default: "auto", placeholder: "D", help: "auto or cpu", check: checkDevice },
+  {
+    name: "device",
+    kind: "string",
+    default: "auto",
+    placeholder: "D",
+    help: "auto, cpu, or a device that gme doctor lists",
+    check: checkDevice,
+  },
   {
     name: "threads",
     kind: "integer",
@@ -209,25 +219,22 @@ export const embedOptions: readonly OptionSpec[] = [
   { name: "signal", kind: "signal", help: "stops the call" },
 ];
 
+const deviceNames = /^(auto|cpu|cpu:ggml|(cuda|metal|vulkan)(:\d{1,2})?|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/;
+
+/** The form only: which devices there are is known once their libraries are loaded. */
 function checkDevice(value: unknown): void {
-  if (value === "auto" || value === "cpu") return;
-  if (typeof value === "string" && /^(cuda|metal|vulkan)(:\d{1,2})?$/.test(value)) {
-    throw new GmeError(
-      "GME_DEVICE_UNAVAILABLE",
-      `device ${value} is not available in this build, which computes on the CPU`,
-      {
-        field: "options.device",
-        value,
-        expected: "auto or cpu",
-      },
-    );
-  }
-  throw badArgument("GME_OPTION_INVALID", "options.device", "auto or cpu", value);
+  if (typeof value === "string" && deviceNames.test(value)) return;
+  throw badArgument(
+    "GME_OPTION_INVALID",
+    "options.device",
+    "auto, cpu, cuda, metal, vulkan, cuda:1 or a PCI address",
+    value,
+  );
 }
 
 /** Options as `readOptions` returns them, the tables' defaults filled in. */
 export type ReadImageOptions = ImageOptions & Required<Pick<ImageOptions, "orientation" | "maxImagePixels">>;
-export type ReadLoadOptions = LoadOptions & ReadImageOptions & Required<Pick<LoadOptions, "mmap">>;
+export type ReadLoadOptions = LoadOptions & ReadImageOptions & Required<Pick<LoadOptions, "mmap" | "device">>;
 export type ReadEmbedOptions = EmbedOptions &
   Required<Pick<EmbedOptions, "isQuery" | "overflow" | "specialTokens" | "batchSize">>;
 

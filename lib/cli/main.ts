@@ -4,6 +4,7 @@ import { attribution, version } from "../index";
 import { benchCommand } from "./bench";
 import { convertCommand } from "./convert";
 import { demoCommand } from "./demo";
+import { doctorCommand } from "./doctor";
 import { embedCommand } from "./embed";
 import { exportCommand } from "./export";
 import { indexCommand } from "./index-command";
@@ -34,6 +35,7 @@ function makeProgram(): Command {
     .addCommand(rmCommand())
     .addCommand(verifyCommand())
     .addCommand(benchCommand())
+    .addCommand(doctorCommand())
     .addCommand(demoCommand());
   for (const command of allCommands(program)) {
     command.exitOverride().showSuggestionAfterError(true);

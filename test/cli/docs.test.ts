@@ -20,6 +20,7 @@ const commands = [
   "gme rm",
   "gme verify",
   "gme bench",
+  "gme doctor",
   "gme demo",
 ];
 const marker = "<!-- help -->";

@@ -21,6 +21,7 @@ t.test("help and --version load no native addon, neither ours nor sharp's", asyn
     ["rm"],
     ["verify"],
     ["bench"],
+    ["doctor"],
     ["demo"],
   ];
   const runs = await Promise.all([

@@ -1,0 +1,56 @@
+import { readdirSync, statSync } from "node:fs";
+import { delimiter, dirname, join, resolve } from "node:path";
+import { currentLibc } from "./load-help";
+
+/** A library of ggml's that drives devices, and who named it. */
+export interface DeviceLibrarySource {
+  readonly path: string;
+  /** `GME_BACKEND_PATH`, or the package that holds it. */
+  readonly from: string;
+}
+
+/** Kinds of devices that a package of their own can bring. */
+export const devicePackageKinds = ["cuda", "vulkan"] as const;
+
+const libraryName = /^(lib)?(gme-)?ggml-(?!base\b|cpu\b)[a-z0-9-]+\.(so|dylib|dll)$/;
+
+/** Name of the package that drives devices of a kind on this platform. */
+export function devicePackage(kind: (typeof devicePackageKinds)[number]): string {
+  const libc = currentLibc() === "musl" ? "-musl" : "";
+  return `@gme-embed/${process.platform}-${process.arch}${libc}-${kind}`;
+}
+
+/** Libraries in the order in which they are loaded: those of GME_BACKEND_PATH (files and folders), then those of installed packages. */
+export function findDeviceLibraries(environment: NodeJS.ProcessEnv = process.env): DeviceLibrarySource[] {
+  const named = (environment.GME_BACKEND_PATH ?? "").split(delimiter).filter((path) => path !== "");
+  const found = named.flatMap((path) =>
+    librariesAt(resolve(path)).map((file) => ({ path: file, from: "GME_BACKEND_PATH" })),
+  );
+  for (const kind of devicePackageKinds) {
+    const name = devicePackage(kind);
+    const folder = packageFolder(name);
+    if (folder !== undefined) found.push(...librariesAt(folder).map((path) => ({ path, from: name })));
+  }
+  return found;
+}
+
+/** A file as it is, whether it is there or not; of a folder the libraries of devices in it. */
+function librariesAt(path: string): string[] {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [path];
+  return readdirSync(path)
+    .filter((name) => libraryName.test(name))
+    .sort()
+    .map((name) => join(path, name));
+}
+
+/** Unpacked beside an asar archive, since the system's loader reads no archive. */
+function packageFolder(name: string): string | undefined {
+  try {
+    return dirname(require.resolve(`${name}/package.json`)).replace(
+      /([\\/])app\.asar(?=[\\/]|$)/,
+      "$1app.asar.unpacked",
+    );
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,87 @@
+import { cpus, freemem, totalmem } from "node:os";
+import { addonFile, binding } from "./binding";
+import { physicalCores, usableCpus } from "./cpus";
+import { devicePackage } from "./device-libraries";
+import { type DeviceReport, listDevices } from "./devices";
+import { GmeError } from "./errors";
+import { type GraphicsVendor, graphicsVendors } from "./graphics-cards";
+import { currentLibc } from "./load-help";
+import { type ListedModel, listModels } from "./store/model-store";
+import { storeFolder } from "./store/store-folders";
+import { version } from "./version";
+
+/** What this machine offers, and what is wrong with it. Sizes in bytes. */
+export interface Diagnosis {
+  readonly version: string;
+  readonly node: string;
+  readonly platform: { readonly os: string; readonly arch: string; readonly libc: string };
+  readonly memory: { readonly total: number; readonly free: number };
+  readonly processor: { readonly model: string; readonly cores: number; readonly usable: number };
+  /** The native addon; `error`: why it does not load, and what helps. */
+  readonly engine: { readonly file?: string; readonly ggml?: string; readonly error?: string };
+  /** Absent when the engine does not load. */
+  readonly devices?: DeviceReport;
+  /** Makers of the cards in the machine, whether they can be used or not; known on Linux only. */
+  readonly graphicsCards: readonly GraphicsVendor[];
+  readonly store: { readonly folder: string; readonly models: readonly ListedModel[]; readonly error?: string };
+  /** What to do, in order; empty when nothing is amiss. */
+  readonly advice: readonly string[];
+}
+
+/** Looks at everything that a model needs to be loaded and run here. Rejects never: what fails is part of the answer. */
+export async function diagnose(): Promise<Diagnosis> {
+  const engine = tryEngine();
+  const devices = engine.error === undefined ? await listDevices() : undefined;
+  const found = {
+    version,
+    node: process.version,
+    platform: { os: process.platform, arch: process.arch, libc: currentLibc() },
+    memory: { total: totalmem(), free: freemem() },
+    processor: { model: cpus()[0]?.model.trim() ?? "", cores: physicalCores(), usable: usableCpus() },
+    engine,
+    ...(devices && { devices }),
+    graphicsCards: graphicsVendors(),
+    store: await tryStore(),
+  };
+  return { ...found, advice: adviceFor(found) };
+}
+
+function tryEngine(): Diagnosis["engine"] {
+  try {
+    const { ggml } = binding().version;
+    return { file: addonFile(), ggml };
+  } catch (error) {
+    return { error: GmeError.from(error).message };
+  }
+}
+
+async function tryStore(): Promise<Diagnosis["store"]> {
+  const folder = storeFolder();
+  try {
+    return { folder, models: await listModels() };
+  } catch (error) {
+    return { folder, models: [], error: GmeError.from(error).message };
+  }
+}
+
+function adviceFor({ engine, devices, graphicsCards, store }: Omit<Diagnosis, "advice">): string[] {
+  const advice: string[] = [];
+  if (engine.error !== undefined) advice.push("make the native addon load first: see above");
+  const usable = devices?.devices.filter(({ software }) => !software) ?? [];
+  for (const { path, from } of devices?.libraries.filter(({ error }) => error !== undefined) ?? []) {
+    const other = from === "GME_BACKEND_PATH" ? "correct GME_BACKEND_PATH" : `remove ${from}`;
+    advice.push(`${path} is of no use here: update the driver of the card, or ${other}`);
+  }
+  if (engine.error === undefined && usable.length === 0) advice.push(...graphicsCards.map(cardAdvice));
+  if (store.models.length === 0) advice.push("no model was fetched yet: gme pull gme-2b");
+  for (const { name } of store.models.filter(({ isPresent }) => !isPresent)) {
+    advice.push(`the file of ${name} is not there any more: gme pull ${name}`);
+  }
+  return advice;
+}
+
+function cardAdvice(vendor: GraphicsVendor): string {
+  const names = { nvidia: "NVIDIA", amd: "AMD", intel: "Intel" } as const;
+  const kind = vendor === "nvidia" ? "cuda" : "vulkan";
+  return `the ${names[vendor]} card is not used: npm install ${devicePackage(kind)}`;
+}
