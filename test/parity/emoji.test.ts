@@ -1,32 +1,7 @@
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import t from "tap";
-import { bundledModelPath, cosine, type GmeInput } from "../../lib/index";
-import { fixture, readJson, readTensors, root } from "../helpers/fixtures";
+import { bundledModelPath, cosine } from "../../lib/index";
+import { emojiCases as cases, emojiVectors as golden, emojiInput as inputOf } from "../helpers/emoji-cases";
 import { converted, loadReference, Worst } from "../helpers/parity";
-
-interface EmojiCase {
-  id: string;
-  image: string | null;
-  text: string | null;
-}
-
-const { cases } = readJson<{ cases: EmojiCase[] }>("emoji-tiny", "cases.json");
-const golden = readTensors(fixture("emoji-tiny", "vectors.safetensors"));
-const samples = sampleFolder();
-
-/** The folder of the committed sample pictures. */
-function sampleFolder(): string {
-  const found = readdirSync(join(root, "models"), { recursive: true, encoding: "utf8" }).find((name) =>
-    name.endsWith("airplane.png"),
-  );
-  if (found === undefined) throw new Error("models/ holds no sample pictures");
-  return join(root, "models", found, "..");
-}
-
-function inputOf({ text, image }: EmojiCase): GmeInput {
-  return { ...(text !== null && { text }), ...(image !== null && { image: join(samples, image) }) };
-}
 
 const files = [
   { name: "converted to f32", path: () => converted("checkpoints/emoji-tiny"), cosine: 0.999999, delta: 2e-5 },
