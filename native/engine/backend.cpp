@@ -175,20 +175,12 @@ ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1) {
     return tensor;
 }
 
-void state_memory::allocate(backend & where) {
+void state_memory::allocate(const backend & where) {
     if (where.on_device()) {
-        device_        = &where.gpu();
-        device_memory_ = device_->allocate(context_.get());
+        device_memory_ = where.gpu().allocate(context_.get());
         ggml_backend_buffer_clear(device_memory_.get(), 0);
     } else {
         memory_ = tensor_memory::of_all(context_.get());
-    }
-}
-
-state_memory::~state_memory() {
-    if (device_memory_) {
-        device_memory_.reset();
-        device_->note_freed_memory();
     }
 }
 

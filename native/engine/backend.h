@@ -47,7 +47,7 @@ class backend {
     void    check_abort() const;
     int32_t n_threads() const { return n_threads_; }
     bool             on_device() const { return gpu_ != nullptr; }
-    device &         gpu() const { return *gpu_; }  // with on_device() only
+    const device &   gpu() const { return *gpu_; }  // with on_device() only
     // Rows that go through a layer at a time: enough to read a weight for, few enough that the widest tensor of a layer stays small.
     int64_t          chunk_rows() const { return on_device() ? 2048 : 768; }
     cpu_level               level() const { return level_; }
@@ -102,17 +102,13 @@ class backend {
 class state_memory {
   public:
     explicit state_memory(size_t n_tensors);
-    ~state_memory();
-    state_memory(const state_memory &)             = delete;
-    state_memory & operator=(const state_memory &) = delete;
     ggml_tensor * add(const char * name, int64_t ne0, int64_t ne1);
-    void          allocate(backend & where);  // GME_OUT_OF_MEMORY
+    void          allocate(const backend & where);  // GME_OUT_OF_MEMORY
 
   private:
     tensor_context          context_;
     tensor_memory           memory_;
     ggml_backend_buffer_ptr device_memory_;
-    device *                device_ = nullptr;  // that it lies on
 };
 
 // One graph: built, run once, gone. Only one at a time per backend.

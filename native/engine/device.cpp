@@ -54,37 +54,26 @@ ggml_backend_buffer_ptr device::allocate(ggml_context * context) const {
     return buffer;
 }
 
+// The software driver of Mesa 22.3 follows all descriptors of a set, also those that a kernel has no use for and that point to memory
+// which was freed since: it gets a new queue, with new sets, for every graph.
 void device::plan(ggml_cgraph * nodes) {
     const ggml_scope scope(ggml_scope::on_failure::raise);
     const auto       n_nodes = static_cast<size_t>(nodes->n_nodes + nodes->n_leafs);
     if (n_nodes > n_nodes_max_ || entry_.software) {
-        trim();
+        scheduler_.reset();
     }
     if (!scheduler_) {
+        if (entry_.software) {
+            start();
+        }
         ggml_backend_t backends[] = { gpu_.get(), cpu_.get() };
         n_nodes_max_              = std::max<size_t>(n_nodes, 1024);
         scheduler_.reset(ggml_backend_sched_new(backends, nullptr, 2, n_nodes_max_, /*parallel*/ false, /*op_offload*/ false));
     }
     ggml_backend_sched_reset(scheduler_.get());
     if (!ggml_backend_sched_alloc_graph(scheduler_.get(), nodes)) {
-        trim();
+        scheduler_.reset();
         throw no_memory(entry_, "to compute a graph");
-    }
-}
-
-void device::trim() {
-    if (scheduler_) {
-        scheduler_.reset();
-        note_freed_memory();
-    }
-}
-
-// The software driver of Mesa 22.3 follows all descriptors of a set, also those that a kernel has no use for and that point to memory
-// which is gone: it gets a new queue with new sets.
-void device::note_freed_memory() {
-    if (entry_.software) {
-        scheduler_.reset();
-        start();
     }
 }
 

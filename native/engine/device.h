@@ -26,11 +26,9 @@ class device {
     void plan(ggml_cgraph * nodes);
     // Runs a planned graph to its end. GME_OUT_OF_MEMORY, GME_INTERNAL
     void compute(ggml_cgraph * nodes);
-    // To be called after memory of allocate() was freed that graphs have used.
-    void note_freed_memory();
     // Bytes of graphs, on the device and beside it, at their largest so far.
     size_t compute_bytes() const;
-    void   trim();
+    void   trim() { scheduler_.reset(); }
 
   private:
     void start();

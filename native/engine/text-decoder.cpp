@@ -32,7 +32,7 @@ struct decoder_state {
     ggml_tensor *                  sin    = nullptr;
     key_value_rows                 keys_values;       // n_known rows, then n_rows
 
-    decoder_state(backend & backend, const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass);
+    decoder_state(const backend & backend, const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass);
 
     bool      is_known(size_t segment) const { return pass.segments[segment].known != nullptr; }
     row_range key_rows(size_t segment) const;
@@ -40,7 +40,7 @@ struct decoder_state {
     std::vector<row_range> earlier(size_t segment) const;
 };
 
-decoder_state::decoder_state(backend & backend, const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass)
+decoder_state::decoder_state(const backend & backend, const decoder_config & config, bool mrope, const std::vector<decoder_sequence> & sequences, const decoder_pass & pass)
     : config(config), pass(pass) {
     rotary_table positions;
     for (const auto & segment : pass.segments) {

@@ -32,10 +32,10 @@ struct vision_state {
     ggml_tensor *          sin    = nullptr;
     key_value_rows         keys_values;
 
-    vision_state(backend & backend, const vision_config & config, const std::vector<vision_input> & inputs);
+    vision_state(const backend & backend, const vision_config & config, const std::vector<vision_input> & inputs);
 };
 
-vision_state::vision_state(backend & backend, const vision_config & config, const std::vector<vision_input> & inputs) : config(config) {
+vision_state::vision_state(const backend & backend, const vision_config & config, const std::vector<vision_input> & inputs) : config(config) {
     rotary_table positions;
     for (const auto & input : inputs) {
         pictures.push_back({ n_patches, n_patches + input.n_patches() });

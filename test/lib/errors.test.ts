@@ -24,7 +24,7 @@ t.test("every code that the engine, the addon and the library use is in the tabl
 });
 
 /** Names that look like codes and are environment variables or macros. */
-const environment = new Set(["GME_MODEL", "GME_THREADS"]);
+const environment = new Set(["GME_BACKEND_PATH", "GME_MODEL", "GME_THREADS"]);
 
 t.test("from() keeps code, fields and cause of a native error", async (t) => {
   const native = Object.assign(new Error("bad key"), {
