@@ -223,22 +223,20 @@ void gme_model::place_weights(const gme_load_params & params) {
     if (wanted != "auto") {
         return place_on(gme::find_device(wanted), true, params);
     }
-    const auto ranked = gme::rank_devices();
-    if (!ranked.empty()) {
-        place_on(ranked.front(), false, params);
+    try {
+        const auto ranked = gme::rank_devices();
+        if (!ranked.empty()) {
+            place_on(ranked.front(), false, params);
+        }
+    } catch (const std::exception & failure) {  // drivers throw what they like
+        check_abort(params);
+        device_note = printable(failure.what());
+        gpu.reset();
     }
 }
 
 void gme_model::place_on(const gme::device_entry & entry, bool strict, const gme_load_params & params) {
-    try {
-        gpu = std::make_unique<gme::backend>(params.n_threads, std::make_unique<gme::device>(entry, params.n_threads));
-    } catch (const error & failure) {
-        if (strict) {
-            throw;
-        }
-        device_note = failure.what();
-        return;
-    }
+    gpu          = std::make_unique<gme::backend>(params.n_threads, std::make_unique<gme::device>(entry, params.n_threads));
     int64_t free = entry.memory_total == 0 ? INT64_MAX : entry.memory_free - entry.memory_free / 16;  // the driver wants some too
     copy_part(entry, false, strict, gme::estimate_decoder_bytes(decoder_config, decoder, tokens_max, gpu->chunk_rows()), free, params);
     if (vision_config && decoder_copy) {
@@ -263,11 +261,9 @@ void gme_model::copy_part(const gme::device_entry & entry, bool is_tower, bool s
             }
             free -= needed;
             return;
-        } catch (const error & failure) {
-            if (failure.code != "GME_OUT_OF_MEMORY") {
-                throw;
-            }
-            reason += ", yet they could not be had";
+        } catch (const std::exception & failure) {
+            check_abort(params);
+            reason += ", yet they could not be had (" + printable(failure.what()) + ")";
         }
     }
     const std::string message = std::string(is_tower ? "the vision tower" : "the decoder") + " " + reason + " on " + entry.name;
@@ -311,7 +307,8 @@ std::string gme_model::describe(const gme_load_params & params) const {
             .add("visionHeads", vision_config->n_head);
     }
     json.add("device", decoder_copy ? gpu->gpu().entry().name : "cpu").add("deviceDescription", decoder_copy ? gpu->gpu().entry().description : "")
-        .add("visionDevice", vision_copy ? gpu->gpu().entry().name : "cpu").add("deviceNote", device_note).add("kernels", gme::cpu_level_name(features)).add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
+        .add("visionDevice", vision_copy ? gpu->gpu().entry().name : "cpu").add("deviceNote", device_note);
+    json.add("kernels", gme::cpu_level_name(features)).add("threads", params.n_threads).add("mmap", decoder_tensors->mapped_bytes() > 0)
         .add("positions", mrope ? "mrope" : "sequential").add("loaderResize", image_limits.loader_resize)
         .add("minImageTokens", image_limits.tokens_min).add("maxImageTokens", image_limits.tokens_max).add("maxTokens", tokens_max)
         .add("defaultInstruction", defaults.instruction).add("fingerprint", gme::model_fingerprint(decoder_file, tower))
