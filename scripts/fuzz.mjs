@@ -94,7 +94,15 @@ function build(clang, names) {
   const isConfigured = existsSync(join(target, "CMakeCache.txt"));
   const compilers = [`-DCMAKE_CXX_COMPILER=${clang}`, `-DCMAKE_C_COMPILER=${clang.replace("++", "")}`];
   const ggml = options["instrument-ggml"] ? "" : ready;
-  command("cmake", ["-S", root, "-B", target, "-DGME_FUZZ=ON", `-DGME_FUZZ_GGML=${ggml}`, ...(isConfigured ? [] : compilers)]);
+  command("cmake", [
+    "-S",
+    root,
+    "-B",
+    target,
+    "-DGME_FUZZ=ON",
+    `-DGME_FUZZ_GGML=${ggml}`,
+    ...(isConfigured ? [] : compilers),
+  ]);
   command("cmake", ["--build", target, "--parallel", jobs, "--target", ...names.map((name) => `fuzz-${name}`)]);
   return join(target, "bin");
 }
