@@ -36,11 +36,15 @@ export function findDeviceLibraries(environment: NodeJS.ProcessEnv = process.env
 
 /** A file as it is, whether it is there or not; of a folder the libraries of devices in it. */
 function librariesAt(path: string): string[] {
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [path];
-  return readdirSync(path)
-    .filter((name) => libraryName.test(name))
-    .sort()
-    .map((name) => join(path, name));
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    return readdirSync(path)
+      .filter((name) => libraryName.test(name))
+      .sort()
+      .map((name) => join(path, name));
+  } catch {
+    return [path]; // not there or not readable: loading it tells why
+  }
 }
 
 /** Unpacked beside an asar archive, since the system's loader reads no archive. */
