@@ -1,15 +1,11 @@
 // What runs on a device: the same vectors as on the processor, with ggml's own kernels there as the device; names and libraries.
 #include "checks.h"
 #include "engine-model.h"
-#include "gguf-file.h"
+#include "not-finite-model.h"
 #include "seeded-picture.h"
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-
-#include <unistd.h>
 
 using checks::check;
 using engine::text_item;
@@ -103,8 +99,7 @@ void check_sizes(const std::string & folder) {
     for (int i = 0; i < 5000; i++) {
         words += (i % 7 == 0 ? "sea " : i % 3 == 0 ? "red " : "of ");
     }
-    gme_load_params long_texts = gme_load_params_default();
-    pair_of_models(folder, "tiny-a", long_texts).compare({ text_item(words.substr(0, 12000)) }, "a text in several chunks");
+    pair_of_models(folder, "tiny-a").compare({ text_item(words.substr(0, 12000)) }, "a text in several chunks");
 }
 
 void check_stops(const std::string & folder) {
@@ -119,24 +114,11 @@ void check_stops(const std::string & folder) {
     check(!good.empty() && model.embed({ text_item("a cat") }) == good, "an aborted call leaves the model as it was");
 }
 
-// A copy of the tiny decoder in which one weight of a layer is not a number.
 void check_not_finite(const std::string & folder) {
-    const std::string source = folder + "/gguf/tiny-a-f32.gguf";
-    const auto        path   = (std::filesystem::temp_directory_path() / ("gme-test-device-" + std::to_string(getpid()) + ".gguf")).string();
-    std::filesystem::copy_file(source, path, std::filesystem::copy_options::overwrite_existing);
-    {
-        const auto   at = gme::gguf_file(source).find_tensor("blk.1.ffn_norm.weight")->offset;
-        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-        const float  bad = NAN;
-        file.seekp(static_cast<std::streamoff>(at));
-        file.write(reinterpret_cast<const char *>(&bad), sizeof bad);
-    }
-    {
-        engine::model model(path, "", 2, on_device(stand_in));
-        model.embed({ text_item("a cat") });
-        check(model.failure == "GME_NON_FINITE decoder.layer.1 item 0", "weights that are not numbers name the first bad stage: " + model.failure);
-    }
-    std::filesystem::remove(path);
+    const engine::not_finite_model file(folder);
+    engine::model model(file.path, "", 2, on_device(stand_in));
+    model.embed({ text_item("a cat") });
+    check(model.failure == "GME_NON_FINITE decoder.layer.1 item 0", "weights that are not numbers name the first bad stage: " + model.failure);
 }
 
 std::string add_library(const std::string & path, std::string * file = nullptr) {

@@ -1,14 +1,10 @@
 // One item alone, in batches and with other numbers of threads; aborts; pairs that do not fit; weights that are not numbers.
 #include "checks.h"
 #include "engine-model.h"
-#include "gguf-file.h"
+#include "not-finite-model.h"
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-
-#include <unistd.h>
 
 using checks::check;
 using engine::text_item;
@@ -96,25 +92,12 @@ void check_refusals(const std::string & folder) {
     check(model.failure == "GME_INPUT_INVALID text item 1" || model.failure.rfind("GME_INPUT_INVALID", 0) == 0, "an item without text and picture is named: " + model.failure);
 }
 
-// A copy of the tiny decoder in which one weight of a layer is not a number.
 void check_not_finite(const std::string & folder) {
-    const std::string source = folder + "/gguf/tiny-a-f32.gguf";
-    const auto        path   = (std::filesystem::temp_directory_path() / ("gme-test-nan-" + std::to_string(getpid()) + ".gguf")).string();
-    std::filesystem::copy_file(source, path, std::filesystem::copy_options::overwrite_existing);
-    {
-        const auto   at = gme::gguf_file(source).find_tensor("blk.1.ffn_norm.weight")->offset;
-        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-        const float  bad = NAN;
-        file.seekp(static_cast<std::streamoff>(at));
-        file.write(reinterpret_cast<const char *>(&bad), sizeof bad);
-    }
+    const engine::not_finite_model file(folder);
     const std::string text = "a cat";
-    {
-        engine::model model(path);
-        model.embed({ text_item(text) });
-        check(model.failure == "GME_NON_FINITE decoder.layer.1 item 0", "G096 weights that are not numbers name the first bad stage: " + model.failure);
-    }
-    std::filesystem::remove(path);
+    engine::model model(file.path);
+    model.embed({ text_item(text) });
+    check(model.failure == "GME_NON_FINITE decoder.layer.1 item 0", "G096 weights that are not numbers name the first bad stage: " + model.failure);
 }
 
 }  // namespace
