@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { GmeError } from "./errors";
 import { type LoadAttempt, loadHelp } from "./load-help";
+import { findPlatformPackage, platformPackage, unpacked } from "./platform-package";
 
 /** Work on an engine thread. After abort() the promise rejects with code GME_ABORTED, unless the result was there first. */
 export interface NativeJob<T> {
@@ -191,13 +192,31 @@ export function addonFile(): string | undefined {
   return loadedFile;
 }
 
-/** The addon of the package that lies in `root`: build/Release of a source build, else prebuilds/<platform>-<arch>. */
+/**
+ * The addon of the package that lies in `root`: build/Release of a source build, else prebuilds/<platform>-<arch>, else the same of the
+ * platform package, if its files are those that this version was published with.
+ */
 export function loadFrom(root: string): NativeBinding {
   const attempts: LoadAttempt[] = [];
+  const own = tryFolder(unpacked(root), attempts);
+  if (own !== undefined) return own;
+  const folder = tryFind(root);
+  if (typeof folder !== "string") attempts.push(folder);
+  const published = typeof folder === "string" ? tryFolder(folder, attempts) : undefined;
+  if (published !== undefined) return published;
+  const file = attempts.find(({ what }) => what.endsWith(".node"))?.what;
+  throw new GmeError("GME_ADDON_MISSING", loadHelp(attempts), {
+    file,
+    cause: attempts.find(({ cause }) => cause)?.cause,
+  });
+}
+
+/** The addon below a folder; a failure goes to `attempts`. */
+function tryFolder(folder: string, attempts: LoadAttempt[]): NativeBinding | undefined {
   let file: string | undefined;
   try {
     const findBuild = require("node-gyp-build") as { resolve(folder: string): string };
-    file = findBuild.resolve(unpacked(root));
+    file = findBuild.resolve(folder);
     const candidate = require(file) as Partial<NativeBinding>;
     if (typeof candidate?.load === "function" && candidate.version) {
       loadedFile = file;
@@ -205,10 +224,17 @@ export function loadFrom(root: string): NativeBinding {
     }
     attempts.push({ what: file, reason: "it is not the addon of gme-embed" });
   } catch (cause) {
-    attempts.push({ what: file ?? `a binary below ${root}`, reason: reasonOf(cause) });
-    throw new GmeError("GME_ADDON_MISSING", loadHelp(attempts), { file, cause });
+    attempts.push({ what: file ?? `a binary below ${folder}`, reason: reasonOf(cause), cause });
   }
-  throw new GmeError("GME_ADDON_MISSING", loadHelp(attempts), { file });
+  return undefined;
+}
+
+function tryFind(root: string): string | LoadAttempt {
+  try {
+    return findPlatformPackage(root);
+  } catch (cause) {
+    return { what: platformPackage(), reason: reasonOf(cause), cause };
+  }
 }
 
 /** The folder of this package's package.json, above dist/ of an installed package or lib/ of a checkout. */
@@ -219,11 +245,6 @@ function packageRoot(folder: string): string {
       return at;
     if (at === dirname(at)) return dirname(folder);
   }
-}
-
-/** Electron reads scripts from inside an asar archive, but the system's loader needs the addon as a file beside it. */
-function unpacked(root: string): string {
-  return root.replace(/([\\/])app\.asar(?=[\\/]|$)/, "$1app.asar.unpacked");
 }
 
 /** Anything can be thrown while a damaged file is loaded, so nothing is taken for granted. */

@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
-import { delimiter, dirname, join, resolve } from "node:path";
-import { currentLibc } from "./load-help";
+import { delimiter, join, resolve } from "node:path";
+import { packageFolder, platformName } from "./platform-package";
 
 /** A library of ggml's that drives devices, and who named it. */
 export interface DeviceLibrarySource {
@@ -16,8 +16,7 @@ const libraryName = /^(lib)?(gme-)?ggml-(?!base\b|cpu\b)[a-z0-9-]+\.(so|dylib|dl
 
 /** Name of the package that drives devices of a kind on this platform. */
 export function devicePackage(kind: (typeof devicePackageKinds)[number]): string {
-  const libc = currentLibc() === "musl" ? "-musl" : "";
-  return `@gme-embed/${process.platform}-${process.arch}${libc}-${kind}`;
+  return `@gme-embed/${platformName()}-${kind}`;
 }
 
 /** Libraries in the order in which they are loaded: those of GME_BACKEND_PATH (files and folders), then those of installed packages. */
@@ -44,17 +43,5 @@ function librariesAt(path: string): string[] {
       .map((name) => join(path, name));
   } catch {
     return [path]; // not there or not readable: loading it tells why
-  }
-}
-
-/** Unpacked beside an asar archive, since the system's loader reads no archive. */
-function packageFolder(name: string): string | undefined {
-  try {
-    return dirname(require.resolve(`${name}/package.json`)).replace(
-      /([\\/])app\.asar(?=[\\/]|$)/,
-      "$1app.asar.unpacked",
-    );
-  } catch {
-    return undefined;
   }
 }

@@ -5,7 +5,7 @@ import { devicePackage } from "./device-libraries";
 import { type DeviceReport, listDevices } from "./devices";
 import { GmeError } from "./errors";
 import { type GraphicsVendor, graphicsVendors } from "./graphics-cards";
-import { currentLibc } from "./load-help";
+import { currentLibc } from "./platform-package";
 import { type ListedModel, listModels } from "./store/model-store";
 import { storeFolder } from "./store/store-folders";
 import { version } from "./version";

@@ -1,18 +1,22 @@
+import { currentLibc, platformName, platformPackage } from "./platform-package";
+import { version } from "./version";
+
 /** One try to load the addon, and why it failed. */
 export interface LoadAttempt {
   /** The file, or what was searched for. */
   what: string;
   reason: string;
+  /** What was thrown, if anything was. */
+  cause?: unknown;
 }
 
-const supportedPlatforms = ["linux-x64", "linux-arm64", "darwin-arm64", "darwin-x64", "win32-x64"];
+const supportedPlatforms = ["linux-x64", "linux-arm64", "linux-x64-musl", "darwin-arm64", "darwin-x64", "win32-x64"];
 
 /** The message of an addon that does not load: what was tried, with reasons, then the commands that help on this platform. */
 export function loadHelp(attempts: LoadAttempt[], libc = currentLibc()): string {
-  const platform = `${process.platform}-${process.arch}${libc === "musl" ? "-musl" : ""}`;
   const reasons = attempts.map(({ reason }) => reason).join("\n");
   return [
-    `The native addon of gme-embed does not load on ${platform} (Node ${process.version}).`,
+    `The native addon of gme-embed does not load on ${platformName(libc)} (Node ${process.version}).`,
     "Tried:",
     ...attempts.map(({ what, reason }) => `  - ${what}: ${firstLine(reason)}`),
     "What helps:",
@@ -21,23 +25,22 @@ export function loadHelp(attempts: LoadAttempt[], libc = currentLibc()): string 
 }
 
 function remedies(reasons: string, libc: string): string[] {
-  const lines = [
-    "in a checkout: npm run setup",
-    "as a dependency: npm rebuild gme-embed, or npm install gme-embed again",
-  ];
+  const isPublished = supportedPlatforms.includes(platformName(libc));
+  const lines = isPublished
+    ? [`npm install ${platformPackage()}@${version}`]
+    : [
+        "no binary is published for this platform: npm run build-from-source in node_modules/gme-embed (CMake, a C++17 compiler)",
+      ];
   if (/GLIBC|GLIBCXX|CXXABI/.test(reasons)) {
     lines.push("the binary was built for a newer Linux than this one; build it here: npm run build-from-source");
   }
   if (libc === "musl" || /ld-musl|libc\.musl/.test(reasons)) {
-    lines.push(
-      "Alpine and other musl systems need a binary built for musl: npm run build-from-source (apk add cmake g++ make)",
-    );
+    lines.push("Alpine and other musl systems need a binary built for musl; to build one: apk add cmake g++ make");
   }
-  if (/invalid ELF|mach-o|wrong architecture|not a valid Win32|Exec format|file too short|truncated/i.test(reasons)) {
+  if (
+    /sha256|invalid ELF|mach-o|wrong architecture|not a valid Win32|Exec format|file too short|truncated/i.test(reasons)
+  ) {
     lines.push("the file is damaged or made for another system; remove node_modules and install again on this machine");
-  }
-  if (!supportedPlatforms.includes(`${process.platform}-${process.arch}`)) {
-    lines.push("no binary is published for this platform; build it here: npm run build-from-source");
   }
   return [
     ...lines,
@@ -45,14 +48,8 @@ function remedies(reasons: string, libc: string): string[] {
     "platform packages are optional dependencies: install without --omit=optional and --no-optional",
     "packaging for another system: npm install --os=linux --cpu=x64 --libc=glibc (its own values)",
     "in Electron: unpack node_modules/gme-embed and node_modules/@gme-embed from the asar archive",
+    "in a checkout: npm run setup",
   ];
-}
-
-/** The C library of this process: `musl`, `glibc`, or empty where there is only one. */
-export function currentLibc(): string {
-  if (process.platform !== "linux") return "";
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
-  return report?.header?.glibcVersionRuntime ? "glibc" : "musl";
 }
 
 const firstLine = (text: string): string => text.trim().split("\n", 1)[0] ?? "";

@@ -20,7 +20,8 @@ t.test("an absent addon says what was tried and what helps", async (t) => {
   t.equal(error.code, "GME_ADDON_MISSING");
   t.match(error.message, /Tried:\n {2}- .*No native build was found/);
   t.match(error.message, /npm run setup/);
-  t.match(error.message, /npm rebuild gme-embed/);
+  t.match(error.message, /npm install @gme-embed\/\S+@\d+\.\d+\.\d+\n/);
+  t.match(error.message, /@gme-embed\/\S+: not installed/);
   t.match(error.message, /lock file made on another system/);
   t.match(error.message, /--omit=optional/);
 });
