@@ -108,7 +108,9 @@ function compileTypeScript() {
   const stampFile = at("build-cmake", ".stamp-dist");
   if (isStamped(stampFile, digest, [at("dist", "index.mjs")])) return console.log("dist: up to date");
   console.log("dist: tsc");
-  rmSync(at("dist"), { recursive: true, force: true });
+  for (const name of existsSync(at("dist")) ? readdirSync(at("dist")) : []) {
+    if (name !== "packages") rmSync(at("dist", name), { recursive: true, force: true }); // made of an earlier dist, by scripts/packages.mjs
+  }
   const time = run("dist", process.execPath, [
     at("node_modules", "typescript", "bin", "tsc"),
     "-p",
