@@ -78,12 +78,8 @@ export function prepareZig() {
 export function writeToolchain({ triple, processor }, into) {
   mkdirSync(into, { recursive: true });
   // CMake and ccache take a compiler for one file, without words of its own.
-  const command = (name, words) => {
-    const file = join(into, name);
-    writeFileSync(file, `#!/bin/sh\nexec "${join(folder, "zig")}" ${words} "$@"\n`, { mode: 0o755 });
-    return file;
-  };
-  const file = join(into, "toolchain.cmake");
+  const command = (name, words) =>
+    writeOnce(join(into, name), `#!/bin/sh\nexec "${join(folder, "zig")}" ${words} "$@"\n`);
   const lines = [
     "set(CMAKE_SYSTEM_NAME Linux)",
     `set(CMAKE_SYSTEM_PROCESSOR ${processor})`,
@@ -92,6 +88,11 @@ export function writeToolchain({ triple, processor }, into) {
     `set(CMAKE_AR "${command("zig-ar", "ar")}")`,
     `set(CMAKE_RANLIB "${command("zig-ranlib", "ranlib")}")`,
   ];
-  writeFileSync(file, `${lines.join("\n")}\n`);
+  return writeOnce(join(into, "toolchain.cmake"), `${lines.join("\n")}\n`);
+}
+
+/** A file that says the same already keeps its date: what was compiled with it is still good. */
+function writeOnce(file, text) {
+  if (!existsSync(file) || readFileSync(file, "utf8") !== text) writeFileSync(file, text, { mode: 0o755 });
   return file;
 }
