@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { delimiter, dirname, join, resolve } from "node:path";
+import { besideAsar } from "./asar-path";
 import { currentLibc } from "./load-help";
 
 /** A library of ggml's that drives devices, and who named it. */
@@ -47,13 +48,9 @@ function librariesAt(path: string): string[] {
   }
 }
 
-/** Unpacked beside an asar archive, since the system's loader reads no archive. */
 function packageFolder(name: string): string | undefined {
   try {
-    return dirname(require.resolve(`${name}/package.json`)).replace(
-      /([\\/])app\.asar(?=[\\/]|$)/,
-      "$1app.asar.unpacked",
-    );
+    return besideAsar(dirname(require.resolve(`${name}/package.json`)));
   } catch {
     return undefined;
   }
