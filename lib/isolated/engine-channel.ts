@@ -44,8 +44,7 @@ export function openChannel(script: string, listener: ChannelListener): EngineCh
 
 function noChannel(listener: ChannelListener): EngineChannel {
   const message =
-    "this app forbids Electron to run as Node (fuse runAsNode), and only its main process can start utility processes; " +
-    "load the model there with isolate, or without isolate in this process";
+    "with the app's fuse runAsNode off only Electron's main process can isolate a model; here load it without isolate";
   setImmediate(() => listener.end({ error: new Error(message) }));
   const nothing = () => undefined;
   const streams = { stdout: null, stderr: null, pictures: undefined };
