@@ -97,7 +97,7 @@ t.test("every library, addon and model is left outside the archive by the docume
   );
 });
 
-t.test("scripts inside, binary and model outside: the library finds both", async (t) => {
+t.test("L24 scripts inside, binary and model outside: the library finds both", async (t) => {
   const resources = join(scratch(t), "resources");
   const inside = join(resources, "app.asar", "node_modules", "gme-embed");
   const outside = join(resources, "app.asar.unpacked", "node_modules", "gme-embed");

@@ -26,24 +26,27 @@ t.test("before anything is indexed: a status, no results, no thumbnails", async 
   t.equal(await client.call("thumbnail", "0".repeat(64)), undefined);
 });
 
-t.test("a folder is indexed, its progress told, a broken picture told with its code", async (t) => {
-  const folder = join(app.folder, "pictures");
-  for (const name of sampleNames) cpSync(join(samples, name), join(folder, name), { recursive: true });
-  mkdirSync(join(folder, "more"));
-  writeFileSync(join(folder, "more", "broken.png"), "no picture at all");
-  writeFileSync(join(folder, "more", "note.txt"), "Bring the tent and two bicycles to the mountain.");
-  const summary = await client.call("index", [folder]);
-  t.equal(summary.failed, 1);
-  t.ok(summary.embedded >= sampleNames.length, `${summary.embedded} embedded`);
-  const last = progress().at(-1) as Progress;
-  t.ok(progress().length > 1 && last.done === last.total && last.counted, JSON.stringify(last));
-  t.notOk(
-    progress().some(({ current }) => current !== undefined && current !== basename(current)),
-    "names, not paths",
-  );
-  t.match(failed(), [{ code: "GME_IMAGE_FORMAT", path: /broken\.png$/ }]);
-  t.equal((await client.call("status")).entries, summary.embedded);
-});
+t.test(
+  "L24 a folder is indexed in a stand-in for a utility process, its progress told, a broken picture told with its code",
+  async (t) => {
+    const folder = join(app.folder, "pictures");
+    for (const name of sampleNames) cpSync(join(samples, name), join(folder, name), { recursive: true });
+    mkdirSync(join(folder, "more"));
+    writeFileSync(join(folder, "more", "broken.png"), "no picture at all");
+    writeFileSync(join(folder, "more", "note.txt"), "Bring the tent and two bicycles to the mountain.");
+    const summary = await client.call("index", [folder]);
+    t.equal(summary.failed, 1);
+    t.ok(summary.embedded >= sampleNames.length, `${summary.embedded} embedded`);
+    const last = progress().at(-1) as Progress;
+    t.ok(progress().length > 1 && last.done === last.total && last.counted, JSON.stringify(last));
+    t.notOk(
+      progress().some(({ current }) => current !== undefined && current !== basename(current)),
+      "names, not paths",
+    );
+    t.match(failed(), [{ code: "GME_IMAGE_FORMAT", path: /broken\.png$/ }]);
+    t.equal((await client.call("status")).entries, summary.embedded);
+  },
+);
 
 t.test("what was indexed is found, best first, without a path", async (t) => {
   const hits = await client.call("search", "a bicycle");

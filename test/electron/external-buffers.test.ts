@@ -17,7 +17,7 @@ const addon = () => {
 };
 
 t.test(
-  "the addon asks its host for functions of Node-API alone",
+  "L24 the addon asks its host for functions of Node-API alone",
   { skip: !isLinux && "reads ELF files" },
   async (t) => {
     const symbols = dynamicSymbols(addon());
@@ -68,7 +68,7 @@ const isGlibc = isLinux && (process.report.getReport() as { header: { glibcVersi
 const hasCompiler = spawnSync("cc", ["--version"]).status === 0;
 const skip = (!isGlibc && "needs glibc's LD_AUDIT") || (!hasCompiler && "no C compiler (cc)");
 
-t.test("a process that refuses external buffers embeds texts and pictures all the same", { skip }, async (t) => {
+t.test("L24 a process that refuses external buffers embeds texts and pictures all the same", { skip }, async (t) => {
   const { audit, control } = build(t);
   const env = { LD_AUDIT: audit, GME_AUDIT_REPORT: "1" };
   const free = embed({}, control);
