@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { besideAsar } from "./asar-path";
 import { GmeError } from "./errors";
 import { type LoadAttempt, loadHelp } from "./load-help";
-import { findPlatformPackage, platformPackage, unpacked } from "./platform-package";
+import { findPlatformPackage, platformPackage } from "./platform-package";
 
 /** Work on an engine thread. After abort() the promise rejects with code GME_ABORTED, unless the result was there first. */
 export interface NativeJob<T> {
@@ -198,7 +199,7 @@ export function addonFile(): string | undefined {
  */
 export function loadFrom(root: string): NativeBinding {
   const attempts: LoadAttempt[] = [];
-  const own = tryFolder(unpacked(root), attempts);
+  const own = tryFolder(besideAsar(root), attempts);
   if (own !== undefined) return own;
   const folder = tryFind(root);
   if (typeof folder !== "string") attempts.push(folder);

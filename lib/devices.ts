@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { extname, join } from "node:path";
 import { binding } from "./binding";
 import { type DeviceLibrarySource, findDeviceLibraries } from "./device-libraries";
+import { scriptHost, type UtilityFork } from "./electron-host";
 import { GmeError, printable } from "./errors";
 
 /** A device that a model can be loaded on, as `load({ device })` names it. */
@@ -40,6 +41,7 @@ export interface DeviceReport {
 
 /** A driver that takes longer to start is taken for one that hangs. */
 const probeMs = 60_000;
+const drainMs = 100;
 
 let prepared: Promise<DeviceLibrary[]> | undefined;
 
@@ -67,17 +69,60 @@ async function add(path: string): Promise<string | undefined> {
   }
 }
 
-/** Why the library cannot be used, as a process of its own found out; undefined: it can. */
-function probe(path: string): Promise<string | undefined> {
+/**
+ * Why the library cannot be used, as a process of its own found out; undefined: it can. In an Electron app's utility process that can start
+ * none, the library is loaded untried: a driver that ends the process then ends that one, not the app.
+ */
+async function probe(path: string): Promise<string | undefined> {
   const script = join(__dirname, `device-probe${extname(__filename)}`);
+  const host = scriptHost();
+  if (host.kind === "none") return undefined;
+  const { stdout, failure } =
+    host.kind === "utility" ? await tryInUtility(host.utilityProcess, script, path) : await tryInNode(script, path);
+  return failure ?? readProbe(stdout);
+}
+
+interface Trial {
+  readonly stdout: string;
+  readonly failure?: string;
+}
+
+const tooSlow = `it does not start within ${probeMs / 1000} s`;
+const ended = (how: string) => `its driver ended the process that tried it (${how})`;
+
+function tryInNode(script: string, path: string): Promise<Trial> {
   const args = [...process.execArgv, script, path];
   const options = { env: { ...process.env, ELECTRON_RUN_AS_NODE: "1" }, timeout: probeMs, windowsHide: true } as const;
   return new Promise((done) => {
     execFile(process.execPath, args, { ...options, killSignal: "SIGKILL", maxBuffer: 1 << 24 }, (failure, stdout) => {
-      if (failure?.killed) return done(`it does not start within ${probeMs / 1000} s`);
-      if (failure)
-        return done(`its driver ended the process that tried it (${failure.signal ?? `exit code ${failure.code}`})`);
-      done(readProbe(stdout));
+      if (!failure) done({ stdout });
+      else done({ stdout, failure: failure.killed ? tooSlow : ended(failure.signal ?? `exit code ${failure.code}`) });
+    });
+  });
+}
+
+function tryInUtility(utilityProcess: UtilityFork, script: string, path: string): Promise<Trial> {
+  const child = utilityProcess.fork(script, [path], {
+    stdio: ["ignore", "pipe", "ignore"],
+    serviceName: "gme-embed devices",
+  });
+  let stdout = "";
+  let isSlow = false;
+  child.stdout?.setEncoding("utf8").on("data", (text) => {
+    stdout += text;
+  });
+  const timer = setTimeout(() => {
+    isSlow = true;
+    if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
+  }, probeMs);
+  return new Promise((done) => {
+    child.on("exit", (code) => {
+      clearTimeout(timer);
+      // What it said last may still be in the pipe.
+      setTimeout(
+        () => done(code === 0 ? { stdout } : { stdout, failure: isSlow ? tooSlow : ended(`exit code ${code}`) }),
+        drainMs,
+      );
     });
   });
 }

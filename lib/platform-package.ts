@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { besideAsar } from "./asar-path";
 import type { LoadAttempt } from "./load-help";
 import { version } from "./version";
 
@@ -24,15 +25,10 @@ export function currentLibc(): string {
 /** Folder of an installed package as the package in `from` sees it, outside of an asar archive; undefined where it is not installed. */
 export function packageFolder(name: string, from = __dirname): string | undefined {
   try {
-    return unpacked(dirname(require.resolve(`${name}/package.json`, { paths: [from] })));
+    return besideAsar(dirname(require.resolve(`${name}/package.json`, { paths: [from] })));
   } catch {
     return undefined;
   }
-}
-
-/** Electron reads scripts from inside an asar archive, but the system's loader needs native files beside it. */
-export function unpacked(path: string): string {
-  return path.replace(/([\\/])app\.asar(?=[\\/]|$)/, "$1app.asar.unpacked");
 }
 
 /**

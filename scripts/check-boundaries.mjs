@@ -75,12 +75,15 @@ function checkNameAndSize(file, text) {
 
 function listSources() {
   const files = [];
-  for (const folder of ["native", "lib", "scripts", "test"].filter((name) => existsSync(join(root, name)))) {
+  for (const folder of ["native", "lib", "scripts", "test", "examples"].filter((name) =>
+    existsSync(join(root, name)),
+  )) {
     for (const entry of readdirSync(join(root, folder), { withFileTypes: true, recursive: true })) {
       const file = relative(root, join(entry.parentPath ?? entry.path, entry.name))
         .split(sep)
         .join("/");
-      if (!entry.isFile() || /^test\/(fixtures|reference)\//.test(file)) continue;
+      if (!entry.isFile() || /^test\/(fixtures|reference)\/|^examples\/.*\/(node_modules|build|dist)\//.test(file))
+        continue;
       if (sourceExtensions.has(extname(file))) files.push(file);
     }
   }

@@ -11,8 +11,9 @@ const escapedAll = /[\u{10ff80}-\u{10ffff}]/gu;
 const controlsAndBytes = /[\u{10ff80}-\u{10ffff}\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
 const shortEscapes: { readonly [character: string]: string } = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** The lossless form of a path or name given as bytes. */
-export function pathOf(bytes: Buffer): string {
+/** The lossless form of a path or name given as bytes; Bun and Deno give names as text where bytes are asked for. */
+export function pathOf(given: Buffer | string): string {
+  const bytes = typeof given === "string" ? Buffer.from(given) : given;
   if (process.platform === "win32") return bytes.toString("utf8");
   if (isUtf8(bytes)) {
     const text = bytes.toString("utf8");

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Readable } from "node:stream";
+import { scriptHost, type UtilityProcess } from "../electron-host";
 import type { FromEngine, ToEngine } from "./messages";
 import { PictureMemory } from "./picture-memory";
 
@@ -26,36 +27,28 @@ export interface ChannelListener {
   end(end: ChannelEnd): void;
 }
 
-/** What is used of Electron's utility process. */
-interface UtilityProcess {
-  readonly pid: number | undefined;
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
-  postMessage(message: unknown): void;
-  on(event: "message", listener: (message: FromEngine) => void): void;
-  on(event: "exit", listener: (code: number) => void): void;
-}
-
-interface Electron {
-  readonly utilityProcess?: {
-    fork(script: string, args: string[], options: Record<string, unknown>): UtilityProcess;
-  };
-}
-
 /** A forked process's descriptor of the shared memory: behind stdin, stdout, stderr and the messages. */
 export const pictureFd = 4;
 
 /** The pipes of a process that has ended are read to their end, unless something else holds them open. */
 const drainMs = 1_000;
 
-/** In Electron's main process a utility process: it runs also where the app forbids Electron to run as Node. */
+/** Ends with an error where this process can start none. */
 export function openChannel(script: string, listener: ChannelListener): EngineChannel {
   const env = { MALLOC_ARENA_MAX: "2", ...process.env };
-  const { type } = process as NodeJS.Process & { type?: string };
-  if (process.versions.electron === undefined || type !== "browser") return forkedChannel(script, env, listener);
-  const { utilityProcess } = require("electron") as Electron;
-  if (utilityProcess === undefined) return forkedChannel(script, env, listener);
-  return utilityChannel(utilityProcess.fork(script, [], utilityOptions(env)), listener);
+  const host = scriptHost();
+  if (host.kind === "node") return forkedChannel(script, env, listener);
+  if (host.kind === "none") return noChannel(listener);
+  return utilityChannel(host.utilityProcess.fork(script, [], utilityOptions(env)), listener);
+}
+
+function noChannel(listener: ChannelListener): EngineChannel {
+  const message =
+    "with the app's fuse runAsNode off only Electron's main process can isolate a model; here load it without isolate";
+  setImmediate(() => listener.end({ error: new Error(message) }));
+  const nothing = () => undefined;
+  const streams = { stdout: null, stderr: null, pictures: undefined };
+  return { pid: undefined, ...streams, send: nothing, kill: nothing, keepAlive: nothing };
 }
 
 function utilityOptions(env: NodeJS.ProcessEnv): Record<string, unknown> {
@@ -63,7 +56,7 @@ function utilityOptions(env: NodeJS.ProcessEnv): Record<string, unknown> {
 }
 
 function utilityChannel(child: UtilityProcess, listener: ChannelListener): EngineChannel {
-  child.on("message", (message) => listener.message(message));
+  child.on("message", (message) => listener.message(message as FromEngine));
   child.on("exit", (code) => listener.end({ code }));
   return {
     get pid() {
@@ -104,10 +97,9 @@ function forkedChannel(script: string, env: NodeJS.ProcessEnv, listener: Channel
     kill: () => void child.kill("SIGKILL"),
     keepAlive: (wanted) => {
       const method = wanted ? "ref" : "unref";
-      child[method]();
-      child.channel?.[method]();
-      for (const stream of [child.stdout, child.stderr]) {
-        (stream as unknown as { [name in "ref" | "unref"]?: () => void } | null)?.[method]?.();
+      // Bun's channel has neither method, a stream may lack them.
+      for (const holder of [child, child.channel, child.stdout, child.stderr]) {
+        (holder as { [name in "ref" | "unref"]?: () => void } | null | undefined)?.[method]?.();
       }
     },
   };

@@ -32,7 +32,9 @@ t.test("package.json asks for exact versions, from the registry alone", async (t
   }
   for (const change of Object.values<Record<string, string>>(manifest.overrides)) {
     for (const [name, version] of Object.entries(change)) {
-      t.match(version, /^npm:[a-z-]+@\d+\.\d+\.\d+$/, `${name} is replaced by an exact version`);
+      const own = /^\$(.+)$/.exec(version)?.[1];
+      if (own !== undefined) t.equal(own in manifest.devDependencies, true, `${name} is the one of this package`);
+      else t.match(version, /^npm:[a-z-]+@\d+\.\d+\.\d+$/, `${name} is replaced by an exact version`);
     }
   }
   for (const name of ["bundleDependencies", "bundledDependencies", "workspaces"]) t.notOk(name in manifest, name);
