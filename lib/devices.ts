@@ -40,6 +40,8 @@ export interface DeviceReport {
 
 /** A driver that takes longer to start is taken for one that hangs. */
 const probeMs = 60_000;
+/** All libraries, one after the other. */
+const listMs = 300_000;
 
 let prepared: Promise<DeviceLibrary[]> | undefined;
 
@@ -68,30 +70,53 @@ async function add(path: string): Promise<string | undefined> {
 }
 
 /** Why the library cannot be used, as a process of its own found out; undefined: it can. */
-function probe(path: string): Promise<string | undefined> {
+async function probe(path: string): Promise<string | undefined> {
+  const answer = await askApart([path], probeMs);
+  return "failure" in answer ? answer.failure : answer.report.code === undefined ? undefined : answer.report.message;
+}
+
+interface ProbeReport extends Partial<DeviceReport> {
+  readonly code?: string;
+  readonly message?: string;
+}
+
+/** What device-probe.ts says, or why it said nothing. */
+function askApart(args: string[], timeout: number): Promise<{ report: ProbeReport } | { failure: string }> {
   const script = join(__dirname, `device-probe${extname(__filename)}`);
-  const args = [...process.execArgv, script, path];
-  const options = { env: { ...process.env, ELECTRON_RUN_AS_NODE: "1" }, timeout: probeMs, windowsHide: true } as const;
+  const flags = [...process.execArgv, script, ...args];
+  const options = { env: { ...process.env, ELECTRON_RUN_AS_NODE: "1" }, timeout, windowsHide: true } as const;
   return new Promise((done) => {
-    execFile(process.execPath, args, { ...options, killSignal: "SIGKILL", maxBuffer: 1 << 24 }, (failure, stdout) => {
-      if (failure?.killed) return done(`it does not start within ${probeMs / 1000} s`);
-      if (failure)
-        return done(`its driver ended the process that tried it (${failure.signal ?? `exit code ${failure.code}`})`);
-      done(readProbe(stdout));
+    execFile(process.execPath, flags, { ...options, killSignal: "SIGKILL", maxBuffer: 1 << 24 }, (failure, stdout) => {
+      if (failure?.killed) return done({ failure: `it does not start within ${timeout / 1000} s` });
+      if (failure) {
+        const how = failure.signal ?? `exit code ${failure.code}`;
+        return done({ failure: `its driver ended the process that tried it (${how})` });
+      }
+      done(readReport(stdout));
     });
   });
 }
 
-function readProbe(stdout: string): string | undefined {
+function readReport(stdout: string): { report: ProbeReport } | { failure: string } {
   try {
-    const { code, message } = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as {
-      code?: string;
-      message?: string;
-    };
-    return code === undefined ? undefined : (message ?? code);
+    const report = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as ProbeReport;
+    return { report: { ...report, message: report.message ?? report.code } };
   } catch {
-    return "the process that tried it gave no answer";
+    return { failure: "the process that tried it gave no answer" };
   }
+}
+
+/**
+ * What listDevices() says, asked in a process of its own: a driver that was started takes memory of its card as long as its process lives.
+ * Where that process fails there are no devices, and `failure` says why.
+ */
+export async function listDevicesApart(): Promise<
+  Pick<DeviceReport, "devices" | "libraries"> & { readonly failure?: string }
+> {
+  const answer = await askApart([], listMs);
+  if ("failure" in answer) return { devices: [], libraries: [], failure: answer.failure };
+  const { devices = [], libraries = [], message } = answer.report;
+  return { devices, libraries, ...(message !== undefined && { failure: message }) };
 }
 
 /** The devices of this machine that a model can be loaded on, and why others cannot. Loads their drivers: seconds at the first call. */
