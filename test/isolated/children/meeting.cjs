@@ -9,13 +9,17 @@ if (process.send !== undefined && process.env.GME_TEST_MEETING) {
   const held = [];
   let isMet = false;
   const send = process.send.bind(process);
-  const isAnswer = ({ type }) => type === "result" || type === "outcome";
+  const batches = new Map();
+  /** Not a PDF's number of pages: an index waits for it before it gives anybody work. */
+  const isVector = ({ batch, index }) => !("count" in (batches.get(batch)?.[index] ?? {}));
+  const isAnswer = (message) => message.type === "result" || (message.type === "outcome" && isVector(message));
   const wait = () => {
     isMet = readdirSync(folder).length >= Number(count);
     if (isMet) for (const args of held.splice(0)) send(...args);
     else setTimeout(wait, 10);
   };
-  process.on("message", ({ type, request, jobs }) => {
+  process.on("message", ({ type, request, batch, jobs }) => {
+    if (type === "run") batches.set(batch, jobs);
     const items = type === "call" ? (request.inputs?.length ?? 1) : type === "run" ? jobs.length : 0;
     if (isMet && items > 0) appendFileSync(mark, `${items}\n`);
   });
