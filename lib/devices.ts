@@ -1,8 +1,6 @@
-import { execFile } from "node:child_process";
-import { extname, join } from "node:path";
 import { binding } from "./binding";
 import { type DeviceLibrarySource, findDeviceLibraries } from "./device-libraries";
-import { scriptHost, type UtilityFork } from "./electron-host";
+import { tryApart } from "./device-trial";
 import { GmeError, printable } from "./errors";
 
 /** A device that a model can be loaded on, as `load({ device })` names it. */
@@ -41,7 +39,8 @@ export interface DeviceReport {
 
 /** A driver that takes longer to start is taken for one that hangs. */
 const probeMs = 60_000;
-const drainMs = 100;
+/** All libraries, one after the other. */
+const listMs = 300_000;
 
 let prepared: Promise<DeviceLibrary[]> | undefined;
 
@@ -69,74 +68,35 @@ async function add(path: string): Promise<string | undefined> {
   }
 }
 
+interface ProbeReport extends Partial<DeviceReport> {
+  readonly code?: string;
+  readonly message?: string;
+}
+
 /**
- * Why the library cannot be used, as a process of its own found out; undefined: it can. In an Electron app's utility process that can start
- * none, the library is loaded untried: a driver that ends the process then ends that one, not the app.
+ * Why the library cannot be used, as a process of its own found out; undefined: it can. Where no such process can be started it is loaded
+ * untried: a driver that ends the process then ends a utility process, not the app.
  */
 async function probe(path: string): Promise<string | undefined> {
-  const script = join(__dirname, `device-probe${extname(__filename)}`);
-  const host = scriptHost();
-  if (host.kind === "none") return undefined;
-  const { stdout, failure } =
-    host.kind === "utility" ? await tryInUtility(host.utilityProcess, script, path) : await tryInNode(script, path);
-  return failure ?? readProbe(stdout);
+  const trial = await tryApart([path], probeMs);
+  if (trial === undefined) return undefined;
+  if ("failure" in trial) return trial.failure;
+  const { code, message } = trial.answer as ProbeReport;
+  return code === undefined ? undefined : (message ?? code);
 }
 
-interface Trial {
-  readonly stdout: string;
-  readonly failure?: string;
-}
-
-const tooSlow = `it does not start within ${probeMs / 1000} s`;
-const ended = (how: string) => `its driver ended the process that tried it (${how})`;
-
-function tryInNode(script: string, path: string): Promise<Trial> {
-  const args = [...process.execArgv, script, path];
-  const options = { env: { ...process.env, ELECTRON_RUN_AS_NODE: "1" }, timeout: probeMs, windowsHide: true } as const;
-  return new Promise((done) => {
-    execFile(process.execPath, args, { ...options, killSignal: "SIGKILL", maxBuffer: 1 << 24 }, (failure, stdout) => {
-      if (!failure) done({ stdout });
-      else done({ stdout, failure: failure.killed ? tooSlow : ended(failure.signal ?? `exit code ${failure.code}`) });
-    });
-  });
-}
-
-function tryInUtility(utilityProcess: UtilityFork, script: string, path: string): Promise<Trial> {
-  const child = utilityProcess.fork(script, [path], {
-    stdio: ["ignore", "pipe", "ignore"],
-    serviceName: "gme-embed devices",
-  });
-  let stdout = "";
-  let isSlow = false;
-  child.stdout?.setEncoding("utf8").on("data", (text) => {
-    stdout += text;
-  });
-  const timer = setTimeout(() => {
-    isSlow = true;
-    if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
-  }, probeMs);
-  return new Promise((done) => {
-    child.on("exit", (code) => {
-      clearTimeout(timer);
-      // What it said last may still be in the pipe.
-      setTimeout(
-        () => done(code === 0 ? { stdout } : { stdout, failure: isSlow ? tooSlow : ended(`exit code ${code}`) }),
-        drainMs,
-      );
-    });
-  });
-}
-
-function readProbe(stdout: string): string | undefined {
-  try {
-    const { code, message } = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as {
-      code?: string;
-      message?: string;
-    };
-    return code === undefined ? undefined : (message ?? code);
-  } catch {
-    return "the process that tried it gave no answer";
-  }
+/**
+ * What listDevices() says, asked in a process of its own: a driver that was started takes memory of its card as long as its process lives.
+ * Where that process fails there are no devices, and `failure` says why.
+ */
+export async function listDevicesApart(): Promise<
+  Pick<DeviceReport, "devices" | "libraries"> & { readonly failure?: string }
+> {
+  const trial = await tryApart([], listMs);
+  if (trial === undefined) return listDevices();
+  if ("failure" in trial) return { devices: [], libraries: [], failure: trial.failure };
+  const { devices = [], libraries = [], code, message = code } = trial.answer as ProbeReport;
+  return { devices, libraries, ...(message !== undefined && { failure: message }) };
 }
 
 /** The devices of this machine that a model can be loaded on, and why others cannot. Loads their drivers: seconds at the first call. */

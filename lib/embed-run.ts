@@ -46,11 +46,18 @@ export function instructionOf(
   return options.isQuery === false ? undefined : (input.prompt ?? options.instruction);
 }
 
+/** Where a part of a batch stands in the whole. */
+export interface BatchPlace {
+  readonly first: number;
+  readonly total: number;
+}
+
 /** The call behind embed and embedBatch: pictures are decoded a chunk ahead of the engine; vectors in the order of `inputs`. */
 export function batchCall(
   access: EngineAccess,
   inputs: CheckedInput[],
   options: ReadEmbedOptions,
+  { first: place, total }: BatchPlace = { first: 0, total: inputs.length },
 ): QueuedCall<ReadyItem[], Float32Array[]> {
   let ahead: DecodeAhead | undefined;
   const prepare = () => {
@@ -63,7 +70,7 @@ export function batchCall(
     try {
       for (let chunk = first; chunk.length > 0; ) {
         const bad = chunk.find((ready) => ready.error !== undefined);
-        if (bad?.error !== undefined) throw inputs.length > 1 ? bad.error.forItem(bad.index) : bad.error;
+        if (bad?.error !== undefined) throw total > 1 ? bad.error.forItem(place + bad.index) : bad.error;
         const next = { chunk: undefined as Promise<ReadyItem[]> | undefined };
         const begun = () => {
           source.release(chunk);
@@ -75,7 +82,7 @@ export function batchCall(
         try {
           vectors.push(...(await runChunk(access, chunk, options, begun, report)));
         } catch (error) {
-          throw inputs.length > 1 ? namingItem(error, chunk) : error;
+          throw total > 1 ? namingItem(error, chunk, place) : error;
         }
         chunk = await (next.chunk ?? source.nextChunk());
       }
@@ -245,8 +252,8 @@ async function embedGood(
   }
 }
 
-/** The engine counts within the chunk; the caller within the call. */
-function namingItem(error: unknown, chunk: readonly ReadyItem[]): unknown {
+/** The engine counts within the chunk; the caller within the call, of which `place` items are elsewhere before it. */
+function namingItem(error: unknown, chunk: readonly ReadyItem[], place: number): unknown {
   if (!(error instanceof GmeError) || error.item === undefined || chunk[error.item] === undefined) return error;
-  return error.forItem(chunk[error.item].index);
+  return error.forItem(place + chunk[error.item].index);
 }

@@ -3,6 +3,7 @@ import { binding, type NativeLoadParams, type NativeModel } from "./binding";
 import { prepareDevices } from "./devices";
 import { physicalCores, usableCpus } from "./cpus";
 import {
+  type BatchPlace,
   batchCall,
   type EmbedResult,
   type EngineAccess,
@@ -45,8 +46,9 @@ export class LocalWork implements ModelWork {
     return this.access.queue.closed;
   }
 
-  embedBatch(inputs: CheckedInput[], options: ReadEmbedOptions): Promise<Float32Array[]> {
-    return this.access.queue.add(batchCall(this.access, inputs, options));
+  /** `place`: where the inputs stand in the caller's batch, for errors that name their item. */
+  embedBatch(inputs: CheckedInput[], options: ReadEmbedOptions, place?: BatchPlace): Promise<Float32Array[]> {
+    return this.access.queue.add(batchCall(this.access, inputs, options, place));
   }
 
   embedMany(source: unknown, options: ReadEmbedOptions): AsyncGenerator<EmbedResult, void, undefined> {
@@ -111,8 +113,10 @@ export class LocalWork implements ModelWork {
   }
 }
 
+export type OneDevice<Options> = Options & { device: string };
+
 /** Loads a GGUF file into this process; `path` and `options.mmproj` are files that exist. */
-export async function openLocal(path: string, options: ReadLoadOptions): Promise<LocalWork> {
+export async function openLocal(path: string, options: OneDevice<ReadLoadOptions>): Promise<LocalWork> {
   const { signal, onProgress } = options;
   let thrown: unknown;
   const report = (fraction: number) => {
@@ -135,7 +139,7 @@ export async function openLocal(path: string, options: ReadLoadOptions): Promise
   return new LocalWork(native, options, path);
 }
 
-function nativeLoadParams(options: ReadLoadOptions): NativeLoadParams {
+function nativeLoadParams(options: OneDevice<ReadLoadOptions>): NativeLoadParams {
   const { mmproj, loaderResize } = options;
   return {
     ...(mmproj !== undefined && { mmproj }),

@@ -13,7 +13,9 @@ import {
   readInputs,
   readText,
 } from "./input";
+import { deviceNames, isSeveral } from "./device-names";
 import { IsolatedWork } from "./isolated/isolated-work";
+import { openTeam } from "./isolated/engine-team";
 import { openLocal } from "./local-work";
 import type { ModelInfo } from "./model-info";
 import type { EmbedProfile, ModelWork, Stage, TokenCount } from "./model-work";
@@ -212,12 +214,15 @@ export async function load(model: string | URL, options?: LoadOptions): Promise<
   read.mmproj ??= mmproj;
   await checkModelFile(path);
   if (read.mmproj !== undefined) await checkModelFile(read.mmproj);
-  const { work, info } = read.isolate ? await IsolatedWork.open(path, read) : await openHere(path, read);
+  const { work, info } = await openWork(path, read);
   return new GmeModel(constructorKey, work, info);
 }
 
-async function openHere(path: string, options: ReadLoadOptions) {
-  const work = await openLocal(path, options);
+async function openWork(path: string, options: ReadLoadOptions): Promise<{ work: ModelWork; info: ModelInfo }> {
+  if (isSeveral(options.device)) return openTeam(path, options);
+  const [device] = deviceNames(options.device);
+  if (options.isolate) return IsolatedWork.open(path, { ...options, device });
+  const work = await openLocal(path, { ...options, device });
   return { work, info: work.info };
 }
 

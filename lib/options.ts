@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { checkDevices, type DeviceChoice } from "./device-names";
 import { badArgument, GmeError, printable, readFromCaller } from "./errors";
 import { readHostRules } from "./remote-url";
 
 /** One option: its name, type, default and meaning. Checks, help and command-line flags are made from these tables. */
 export interface OptionSpec {
   readonly name: string;
-  readonly kind: "boolean" | "integer" | "string" | "choice" | "hosts" | "function" | "signal";
+  readonly kind: "boolean" | "integer" | "string" | "choice" | "hosts" | "devices" | "function" | "signal";
   /** What holds when the option is absent; no entry: the file or the machine decides, as `help` says. */
   readonly default?: boolean | number | string;
   readonly choices?: readonly string[];
@@ -42,10 +43,11 @@ export interface LoadOptions extends ImageOptions {
   mmproj?: string;
   /**
    * `auto` (default): the device with the most free memory that holds the model, else the processor. `cpu`, `cuda`, `vulkan:1`, …: this one
-   * or GME_DEVICE_UNAVAILABLE; `gme doctor` lists them.
+   * or GME_DEVICE_UNAVAILABLE; `gme doctor` lists them. `all`, or several as an array or with commas: an engine per device, each in a
+   * child process, which share the work.
    */
-  device?: string;
-  /** 1…512, then limited to the CPUs. Default: physical cores. */
+  device?: DeviceChoice;
+  /** 1…512 of each engine, then limited to the CPUs. Default: physical cores, shared by the engines. */
   threads?: number;
   /** Map the weights (default) or read them into owned memory. */
   mmap?: boolean;
@@ -139,18 +141,18 @@ export const loadOptions: readonly OptionSpec[] = [
   },
   {
     name: "device",
-    kind: "string",
+    kind: "devices",
     default: "auto",
     placeholder: "D",
-    help: "auto, cpu, or a device that gme doctor lists",
-    check: checkDevice,
+    help: "auto, cpu, a device that gme doctor lists, several with commas, or all: every graphics card",
+    check: checkDevices,
   },
   {
     name: "threads",
     kind: "integer",
     min: 1,
     max: maxThreads,
-    help: "threads, limited to the CPUs (default: physical cores)",
+    help: "threads, limited to the CPUs; of each engine where there are several (default: physical cores, shared by them)",
   },
   { name: "mmap", kind: "boolean", default: true, help: "map the weights instead of reading them into memory" },
   {
@@ -219,19 +221,6 @@ export const embedOptions: readonly OptionSpec[] = [
   { name: "signal", kind: "signal", help: "stops the call" },
 ];
 
-const deviceNames = /^(auto|cpu|cpu:ggml|(cuda|metal|vulkan)(:\d{1,2})?|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/;
-
-/** The form only: which devices there are is known once their libraries are loaded. */
-function checkDevice(value: unknown): void {
-  if (typeof value === "string" && deviceNames.test(value)) return;
-  throw badArgument(
-    "GME_OPTION_INVALID",
-    "options.device",
-    "auto, cpu, cuda, metal, vulkan, cuda:1 or a PCI address",
-    value,
-  );
-}
-
 /** Options as `readOptions` returns them, the tables' defaults filled in. */
 export type ReadImageOptions = ImageOptions & Required<Pick<ImageOptions, "orientation" | "maxImagePixels">>;
 export type ReadLoadOptions = LoadOptions & ReadImageOptions & Required<Pick<LoadOptions, "mmap" | "device">>;
@@ -262,8 +251,9 @@ function readGiven(table: readonly OptionSpec[], given: unknown, result: Record<
     const spec = specs.get(name);
     if (spec === undefined)
       throw unknownName("GME_OPTION_INVALID", "option", `options.${name}`, name, [...specs.keys()]);
-    const value = (given as Record<string, unknown>)[name];
-    if (value === undefined) continue;
+    const found = (given as Record<string, unknown>)[name];
+    if (found === undefined) continue;
+    const value = spec.kind === "devices" && Array.isArray(found) ? [...found] : found; // what is checked is what is used
     checkOption(spec, value);
     result[name] = spec.kind === "function" ? AsyncLocalStorage.bind(value as () => unknown) : value;
   }
@@ -293,6 +283,8 @@ function matches(spec: OptionSpec, value: unknown): boolean {
       return typeof value === "function";
     case "hosts":
       return typeof value === "boolean" || Array.isArray(value);
+    case "devices":
+      return typeof value === "string" || Array.isArray(value);
     case "signal":
       return value instanceof AbortSignal;
   }
@@ -313,6 +305,8 @@ export function expectation(spec: OptionSpec): string {
       return "a function";
     case "hosts":
       return "true, false or an array of host names";
+    case "devices":
+      return "a device's name or an array of names";
     case "signal":
       return "an AbortSignal";
   }

@@ -47,6 +47,8 @@ export interface EngineUse {
 /** What computes vectors for an index: a model in this process, or one in a child process. */
 export interface Embedder {
   readonly info: ModelInfo;
+  /** So many calls are computed at the same time. Default 1. */
+  readonly engines?: number;
   /**
    * An outcome per task, in order. Calls may overlap: the next call's files are read and decoded while this one's tasks are computed.
    * Rejects only when aborted (GME_ABORTED), closed (GME_MODEL_CLOSED) or unable to go on at all.

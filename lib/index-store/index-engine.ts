@@ -1,6 +1,8 @@
 import type { Embedder, EngineUse } from "../embed-tasks/embed-task";
 import { TaskRunner } from "../embed-tasks/task-runner";
+import { isSeveral } from "../device-names";
 import { GmeError, printable } from "../errors";
+import { EmbedderTeam } from "../isolated/embedder-team";
 import { IsolatedEngine } from "../isolated/engine-client";
 import { GmeModel, load } from "../model";
 import { checkPin, pinFor } from "./content-key";
@@ -39,6 +41,11 @@ export class IndexEngine {
     return this.started?.use();
   }
 
+  /** So many calls are computed at the same time. */
+  get engines(): number {
+    return this.started?.engines ?? 1;
+  }
+
   async close(): Promise<void> {
     await this.starting?.then(
       (engine) => engine.close(),
@@ -52,6 +59,9 @@ export class IndexEngine {
       throw new GmeError("GME_OPTION_INVALID", "this needs a model: give openIndex the option model", { field: "options.model", expected: "a GmeModel, a GGUF file or the name of a pulled model" }); // biome-ignore format: one line says it
     if (model instanceof GmeModel) return new TaskRunner(model);
     if (readOnly) return new TaskRunner(await load(model, { ...modelOptions, signal }), { closeModel: true });
-    return IsolatedEngine.start(model, modelOptions, { signal, onMessage: (message) => this.onMessage?.(message) });
+    const settings = { signal, onMessage: (message: string) => this.onMessage?.(message) };
+    const { device } = modelOptions;
+    if (device !== undefined && isSeveral(device)) return EmbedderTeam.start(model, modelOptions, settings);
+    return IsolatedEngine.start(model, modelOptions, settings);
   }
 }

@@ -32,6 +32,8 @@ export interface RunParts {
   readonly largestBatch: number;
   /** Vectors that may be with the engine or wait for their commit: what a kill costs at most. At least `largestBatch`. */
   readonly mostUncommitted: number;
+  /** So many batches are computed at the same time. */
+  readonly engines: number;
 }
 
 /** Items that are planned ahead of the engine, and keys that one look-up asks for. */
@@ -40,6 +42,7 @@ const groupSize = 64;
 /** The engine gets so many items at a time as it computes in about this time, so that a kill costs little and short texts share passes. */
 const batchMs = 4_000;
 const firstBatch = 4;
+/** With each engine. */
 const batchesAtOnce = 2;
 
 /** items → already there? → engine → rows → commits, each stage ahead of the next. */
@@ -164,12 +167,13 @@ export class IndexRun {
   }
 
   /**
-   * Keeps up to two batches with the engine; a small one goes only when the engine has nothing else, or nothing more will come. None goes
+   * Keeps up to two batches with each engine; a small one goes only when an engine has nothing else, or nothing more will come. None goes
    * while so many vectors are not committed that a kill would cost more than `mostUncommitted`.
    */
   private startBatches(): void {
-    while (this.queue.length > 0 && this.inFlight.size < batchesAtOnce && this.failure === undefined) {
-      if (this.queue.length < this.batchSize && this.inFlight.size > 0 && !this.isDrained) return;
+    const { engines } = this.parts;
+    while (this.queue.length > 0 && this.inFlight.size < batchesAtOnce * engines && this.failure === undefined) {
+      if (this.queue.length < this.batchSize && this.inFlight.size >= engines && !this.isDrained) return;
       const uncommitted = this.pending.size - this.queue.length;
       if (uncommitted + Math.min(this.batchSize, this.queue.length) > this.parts.mostUncommitted) return;
       const batch = this.queue.splice(0, this.batchSize);
@@ -203,7 +207,7 @@ export class IndexRun {
     await writer.commitIfDue();
   }
 
-  /** Two batches are with the engine, so each takes about twice its own time. */
+  /** Two batches are with an engine, so each takes about twice its own time. */
   private adaptBatch(size: number, ms: number): void {
     if (ms > batchMs * 4) this.batchSize = Math.max(1, this.batchSize >> 1);
     else if (ms < batchMs && size === this.batchSize)

@@ -222,6 +222,7 @@ async function openSession(
     ...{ table, writer, failures, report, crash, embedder, onChanged, maxErrors, signal },
     largestBatch: Math.min(largestBatch, limits.rows),
     mostUncommitted: 2 * limits.rows,
+    engines: engine.engines,
   });
   return { table, report, failures, writer, run, crash, embedder, changed };
 }

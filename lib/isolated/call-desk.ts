@@ -55,7 +55,8 @@ export class CallDesk {
     if (request.method === "stages") return work.stages(read(request.inputs[0]), options);
     const inputs = request.inputs.map(read);
     if (request.method === "embedEach") return this.embedEach(inputs, options);
-    return request.method === "profile" ? work.profile(inputs, options) : work.embedBatch(inputs, options);
+    if (request.method === "profile") return work.profile(inputs, options);
+    return work.embedBatch(inputs, options, "place" in request ? request.place : undefined);
   }
 
   private async embedEach(

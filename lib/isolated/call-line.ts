@@ -12,6 +12,32 @@ const maxSuspects = 1_000;
 /** So many processes that ended over a request are no chance any more. */
 const fatalDeaths = 2;
 
+/** Requests that were with a process when it died, and how often. */
+export class CallRecord {
+  private readonly deaths = new Map<string, number>();
+
+  deathsOf(request: CallRequest): number {
+    return this.deaths.size === 0 ? 0 : (this.deaths.get(digestOf(request)) ?? 0);
+  }
+
+  /** Whether the request ended two processes. */
+  isFatal(request: CallRequest): boolean {
+    return this.deathsOf(request) >= fatalDeaths;
+  }
+
+  clear(request: CallRequest): void {
+    if (this.deaths.size > 0) this.deaths.delete(digestOf(request));
+  }
+
+  countDeath(request: CallRequest): void {
+    const digest = digestOf(request);
+    const times = (this.deaths.get(digest) ?? 0) + 1;
+    this.deaths.delete(digest); // anew at the end: the one that is longest ago goes first
+    this.deaths.set(digest, times);
+    if (this.deaths.size > maxSuspects) this.deaths.delete(this.deaths.keys().next().value as string);
+  }
+}
+
 /**
  * Which calls the engine's process is given when: in their order, a few at a time. A request that was there when a process
  * died goes alone from then on, so that the next death is surely its own and one that did no harm is cleared.
@@ -19,8 +45,9 @@ const fatalDeaths = 2;
 export class CallLine<Call extends WaitingCall> {
   private waiting: Call[] = [];
   private readonly sent = new Set<Call>();
-  private readonly deaths = new Map<string, number>();
   private isAlone = false;
+
+  constructor(private readonly record: CallRecord) {}
 
   get hasWaiting(): boolean {
     return this.waiting.length > 0;
@@ -38,7 +65,7 @@ export class CallLine<Call extends WaitingCall> {
   next(): Call[] {
     const calls: Call[] = [];
     while (this.waiting.length > 0 && this.sent.size < window) {
-      const isSuspect = this.deathsOf(this.waiting[0].request) > 0;
+      const isSuspect = this.record.deathsOf(this.waiting[0].request) > 0;
       if ((isSuspect || this.isAlone) && this.sent.size > 0) break;
       const call = this.waiting.shift() as Call;
       this.isAlone = isSuspect;
@@ -51,7 +78,7 @@ export class CallLine<Call extends WaitingCall> {
   /** The process has answered: the request is cleared of what happened while it was there. */
   done(call: Call): void {
     this.sent.delete(call);
-    if (this.deaths.size > 0) this.deaths.delete(digestOf(call.request));
+    this.record.clear(call.request);
   }
 
   /** Nobody waits for the call any more. Returns false where the process has it. */
@@ -63,7 +90,7 @@ export class CallLine<Call extends WaitingCall> {
 
   /** Whether the request ended two processes. */
   isFatal(request: CallRequest): boolean {
-    return this.deathsOf(request) >= fatalDeaths;
+    return this.record.isFatal(request);
   }
 
   /** The process died: the calls that it had. */
@@ -71,7 +98,7 @@ export class CallLine<Call extends WaitingCall> {
     const calls = [...this.sent];
     this.sent.clear();
     this.isAlone = false;
-    for (const { request } of calls) this.countDeath(digestOf(request));
+    for (const { request } of calls) this.record.countDeath(request);
     return calls;
   }
 
@@ -80,16 +107,5 @@ export class CallLine<Call extends WaitingCall> {
     const calls = this.waiting;
     this.waiting = [];
     return calls;
-  }
-
-  private deathsOf(request: CallRequest): number {
-    return this.deaths.size === 0 ? 0 : (this.deaths.get(digestOf(request)) ?? 0);
-  }
-
-  private countDeath(digest: string): void {
-    const times = (this.deaths.get(digest) ?? 0) + 1;
-    this.deaths.delete(digest); // anew at the end: the one that is longest ago goes first
-    this.deaths.set(digest, times);
-    if (this.deaths.size > maxSuspects) this.deaths.delete(this.deaths.keys().next().value as string);
   }
 }

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { resolve } from "node:path";
-import type { EmbedResult } from "../embed-run";
+import type { BatchPlace, EmbedResult } from "../embed-run";
 import type { CheckedInput } from "../input";
 import type { EmbedProfile, Stage, TokenCount } from "../model-work";
 import type { ReadEmbedOptions } from "../options";
@@ -29,7 +29,8 @@ export interface WireOptions extends Omit<ReadEmbedOptions, "signal" | "onProgre
 
 /** What the engine's process is asked by an isolated model. */
 export type CallRequest<Bytes = Uint8Array> = { readonly options: WireOptions } & (
-  | { readonly method: "embedBatch" | "embedEach" | "profile"; readonly inputs: readonly WireInput<Bytes>[] }
+  | { readonly method: "embedBatch"; readonly inputs: readonly WireInput<Bytes>[]; readonly place?: BatchPlace }
+  | { readonly method: "embedEach" | "profile"; readonly inputs: readonly WireInput<Bytes>[] }
   | { readonly method: "countTokens" | "stages"; readonly inputs: readonly [WireInput<Bytes>] }
   | { readonly method: "tokenize"; readonly text: string }
 );

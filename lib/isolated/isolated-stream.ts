@@ -4,6 +4,7 @@ import { GmeError } from "../errors";
 import type { CheckedInput } from "../input";
 import type { ReadEmbedOptions } from "../options";
 import type { RemotePolicy } from "../remote-image";
+import { dealItems } from "./batch-pieces";
 import type { WireResult } from "./call-request";
 import { fromWire } from "./wire-error";
 
@@ -14,23 +15,30 @@ const chunksOpen = 2;
 
 /**
  * The stream behind embedMany of an isolated model: results in order, a bad item's error in its place. An item that ends the
- * engine's process twice is such an item: those that were computed beside it go again, in halves.
+ * engine's process twice is such an item: those that were computed beside it go again, in halves. With several engines a chunk is a
+ * batch for each of them.
  */
 export async function* isolatedStream(
   source: unknown,
   options: ReadEmbedOptions,
   remote: RemotePolicy | undefined,
   embedEach: EmbedEach,
+  engines: number,
 ): AsyncGenerator<EmbedResult, void, undefined> {
   const read = streamReader(options, remote);
   const leaving = new AbortController();
   const signal = options.signal === undefined ? leaving.signal : AbortSignal.any([options.signal, leaving.signal]);
-  const { batchSize } = options;
   const ahead = new DecodeAhead(iteratorOf(source), {
-    ...{ read, batchSize, patienceMs: streamPatienceMs, signal: options.signal },
+    ...{ read, batchSize: options.batchSize * engines, patienceMs: streamPatienceMs, signal: options.signal },
     decode: async () => undefined,
   });
   const total = Array.isArray(source) ? source.length : undefined;
+  const deal = async (items: ReadyItem[], outcomes: Outcomes) => {
+    const pieces = dealItems(items.map(withImage), engines, options.batchSize);
+    const start = (piece: (typeof pieces)[number]) =>
+      embedHalves(piece.items.map(({ item }) => item), embedEach, AbortSignal.any([signal]), outcomes); // biome-ignore format: one line says it
+    await Promise.all(pieces.map(start)); // a signal has few listeners, but as many signals as it likes that follow it
+  };
   const running: Promise<EmbedResult[]>[] = [];
   let upcoming: Promise<ReadyItem[]> | undefined = ahead.nextChunk();
   let [done, failed] = [0, 0];
@@ -38,7 +46,7 @@ export async function* isolatedStream(
     while (upcoming !== undefined || running.length > 0) {
       const turn = await nextTurn(running.length < chunksOpen ? upcoming : undefined, running[0]);
       if ("chunk" in turn) {
-        if (turn.chunk.length > 0) running.push(handled(embedChunk(turn.chunk, embedEach, signal)));
+        if (turn.chunk.length > 0) running.push(handled(embedChunk(turn.chunk, deal)));
         ahead.release(turn.chunk);
         upcoming = turn.chunk.length > 0 ? handled(ahead.nextChunk()) : undefined;
       } else {
@@ -74,13 +82,20 @@ function handled<T>(work: Promise<T>): Promise<T> {
   return work;
 }
 
-async function embedChunk(chunk: ReadyItem[], embedEach: EmbedEach, signal: AbortSignal): Promise<EmbedResult[]> {
-  const outcomes = new Map<number, Float32Array | GmeError>();
+type Outcomes = Map<number, Float32Array | GmeError>;
+
+function withImage(item: ReadyItem): { item: ReadyItem; image?: unknown } {
+  return { item, image: item.input?.image };
+}
+
+async function embedChunk(
+  chunk: ReadyItem[],
+  deal: (items: ReadyItem[], outcomes: Outcomes) => Promise<void>,
+): Promise<EmbedResult[]> {
+  const outcomes: Outcomes = new Map();
   for (const { index, error } of chunk) if (error !== undefined) outcomes.set(index, error);
-  await embedHalves(
+  await deal(
     chunk.filter(({ error }) => error === undefined),
-    embedEach,
-    signal,
     outcomes,
   );
   return chunk.map(({ index, id }) => {
@@ -95,7 +110,7 @@ async function embedHalves(
   items: readonly ReadyItem[],
   embedEach: EmbedEach,
   signal: AbortSignal,
-  outcomes: Map<number, Float32Array | GmeError>,
+  outcomes: Outcomes,
   isSecondTry = false,
 ): Promise<void> {
   if (items.length === 0) return;

@@ -1,90 +1,50 @@
 import type { EmbedResult } from "../embed-run";
-import { abortError, describe, GmeError } from "../errors";
 import type { CheckedInput } from "../input";
 import type { ModelInfo, ModelMemory } from "../model-info";
 import type { EmbedProfile, ModelWork, Stage, TokenCount } from "../model-work";
-import type { EmbedProgress, LoadOptions, ReadEmbedOptions, ReadLoadOptions } from "../options";
-import { closedError } from "../queue";
+import type { LoadOptions, ReadEmbedOptions } from "../options";
 import { remotePolicy } from "../remote-image";
-import { CallLine } from "./call-line";
-import {
-  type CallMethod,
-  type CallRequest,
-  type CallValues,
-  placePictures,
-  toWireInput,
-  toWireOptions,
-} from "./call-request";
-import { launchEngine, otherModel } from "./engine-launch";
-import { crashError, defaultHangMs, type EngineProcess, type ProcessEnd } from "./engine-process";
+import { embedDealt } from "./batch-pieces";
+import { type CallMethod, type CallRequest, type CallValues, toWireInput, toWireOptions } from "./call-request";
+import { type CallTaker, type CallWatch, EngineCalls, noMemory } from "./engine-calls";
 import { isolatedStream } from "./isolated-stream";
-import type { FromEngine } from "./messages";
-import type { Region } from "./picture-memory";
-import { fromWire } from "./wire-error";
 
-interface OpenCall {
-  readonly id: number;
-  readonly request: CallRequest;
-  readonly onProgress?: (progress: EmbedProgress) => void;
-  /** Settles the caller's promise; later calls do nothing. */
-  settle(outcome: { value: unknown } | { error: GmeError }): void;
-  /** Its pictures in the memory shared with the process. */
-  regions?: readonly Region[];
-}
-
-/** A call that was aborted must let go within this time: then the process is stuck in it and is killed. */
-const letGoMs = 30_000;
-const noMemory: ModelMemory = { mappedBytes: 0, ownedBytes: 0, computeBytes: 0, keptBytes: 0 };
-
-/**
- * The engine of one model in a child process. When the process dies, the calls that were with it reject with
- * GME_ENGINE_CRASHED; a new one takes over those that waited. A call that ended two processes is refused.
- */
+/** A model whose engine, or whose several engines, are in child processes. */
 export class IsolatedWork implements ModelWork {
   readonly remote;
-  private info!: ModelInfo;
-  private process: EngineProcess | undefined;
-  private state: "down" | "starting" | "ready" = "down";
-  private readonly line = new CallLine<OpenCall>();
-  private readonly calls = new Map<number, OpenCall>();
   private readonly folder = process.cwd();
-  private lastMemory = noMemory;
-  private callsMade = 0;
-  private closing: Promise<void> | undefined;
-  private drained: (() => void) | undefined;
 
-  /** Made by open(). */
-  private constructor(
-    private readonly model: string,
-    private readonly options: LoadOptions,
+  constructor(
+    private readonly taker: CallTaker,
+    options: LoadOptions,
   ) {
     this.remote = remotePolicy(options.remoteImages);
   }
 
-  /** Rejects as `load` does, or with GME_ENGINE_CRASHED where the process dies meanwhile. */
-  static async open(model: string, options: ReadLoadOptions): Promise<{ work: IsolatedWork; info: ModelInfo }> {
-    const { signal, onProgress, isolate, ...plain } = options;
-    const work = new IsolatedWork(model, plain);
-    const { memory, ...info } = await work.launch(signal, onProgress);
-    work.info = info as ModelInfo;
-    work.lastMemory = memory;
-    work.state = "ready";
-    work.advance();
-    return { work, info: Object.freeze({ ...info, memory: work.liveMemory() }) as ModelInfo };
+  /** One engine. Rejects as `load` does, or with GME_ENGINE_CRASHED where the process dies meanwhile. */
+  static async open(model: string, options: LoadOptions): Promise<{ work: IsolatedWork; info: ModelInfo }> {
+    const { engine, info } = await EngineCalls.open(model, options);
+    return { work: new IsolatedWork(engine, options), info: withLiveMemory(info, engine) };
   }
 
   get isClosed(): boolean {
-    return this.closing !== undefined;
+    return this.taker.isClosed;
   }
 
   async embedBatch(inputs: CheckedInput[], options: ReadEmbedOptions): Promise<Float32Array[]> {
-    return (await this.call("embedBatch", inputs, options)).map((vector) => Float32Array.from(vector));
+    const wire = inputs.map((input) => toWireInput(input, this.folder)); // now: the process may change its folder
+    const plain = toWireOptions(options);
+    const vectors = await embedDealt(wire, this.taker.engines, options, (piece, place, watch) => {
+      const request: CallRequest = { method: "embedBatch", inputs: piece, options: plain, place };
+      return this.taker.submit(request, watch) as Promise<Float32Array[]>;
+    });
+    return vectors.map((vector) => Float32Array.from(vector));
   }
 
   embedMany(source: unknown, options: ReadEmbedOptions): AsyncGenerator<EmbedResult, void, undefined> {
     const each = (inputs: CheckedInput[], signal: AbortSignal) =>
       this.call("embedEach", inputs, { ...options, signal, onProgress: undefined });
-    return isolatedStream(source, options, this.remote, each);
+    return isolatedStream(source, options, this.remote, each, this.taker.engines);
   }
 
   async countTokens(input: CheckedInput, options: ReadEmbedOptions): Promise<TokenCount> {
@@ -93,7 +53,7 @@ export class IsolatedWork implements ModelWork {
 
   async tokenize(text: string, options: ReadEmbedOptions): Promise<Int32Array> {
     const request: CallRequest = { method: "tokenize", text, options: toWireOptions(options) };
-    return Int32Array.from((await this.submit(request, options)) as Int32Array);
+    return Int32Array.from((await this.taker.submit(request, watchOf(options))) as Int32Array);
   }
 
   async profile(inputs: CheckedInput[], options: ReadEmbedOptions): Promise<EmbedProfile> {
@@ -107,171 +67,33 @@ export class IsolatedWork implements ModelWork {
   }
 
   memory(): ModelMemory {
-    return this.lastMemory;
+    return this.taker.memory();
   }
 
   close(): Promise<void> {
-    this.closing ??= this.end();
-    return this.closing;
+    return this.taker.close();
   }
 
-  private async end(): Promise<void> {
-    if (!this.line.isEmpty) {
-      await new Promise<void>((drained) => {
-        this.drained = drained;
-      });
-    }
-    this.lastMemory = noMemory;
-    await this.process?.close();
-  }
-
-  private liveMemory(): ModelMemory {
-    const memory = () => this.lastMemory;
-    const part = (name: keyof ModelMemory) => ({ enumerable: true, get: () => memory()[name] });
-    const names = Object.keys(noMemory) as (keyof ModelMemory)[];
-    const properties = Object.fromEntries(names.map((name) => [name, part(name)]));
-    return Object.freeze(Object.defineProperties({}, properties)) as ModelMemory;
-  }
-
-  private call<Method extends Exclude<CallMethod, "tokenize">>(
+  private async call<Method extends Exclude<CallMethod, "tokenize">>(
     method: Method,
     inputs: readonly CheckedInput[],
     options: ReadEmbedOptions,
   ): Promise<CallValues[Method]> {
     const wire = inputs.map((input) => toWireInput(input, this.folder));
     const request = { method, inputs: wire, options: toWireOptions(options) } as CallRequest;
-    return this.submit(request, options) as Promise<CallValues[Method]>;
-  }
-
-  /** The answer to one request; what it holds lies in the message's memory. */
-  private submit(request: CallRequest, { signal, onProgress }: ReadEmbedOptions): Promise<unknown> {
-    if (this.isClosed) return Promise.reject(closedError());
-    if (signal?.aborted) return Promise.reject(abortError(signal));
-    if (this.line.isFatal(request)) return Promise.reject(fatalError(request));
-    return new Promise((resolve, reject) => {
-      const onAbort = () => this.abandon(call, abortError(signal));
-      const settle: OpenCall["settle"] = (outcome) => {
-        signal?.removeEventListener("abort", onAbort);
-        if ("error" in outcome) reject(outcome.error);
-        else resolve(outcome.value);
-      };
-      const call: OpenCall = { id: this.callsMade++, request, onProgress, settle };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.line.add(call);
-      this.advance();
-    });
-  }
-
-  /** The caller has its answer; the process is told, and must let go of it soon. */
-  private abandon(call: OpenCall, error: GmeError): void {
-    call.settle({ error });
-    const { process } = this;
-    if (!this.line.drop(call) && this.calls.has(call.id)) {
-      process?.send({ type: "cancel", call: call.id });
-      const timer = setTimeout(() => void (this.calls.has(call.id) && process?.kill()), letGoMs);
-      timer.unref();
-    }
-    this.advance();
-  }
-
-  private launch(signal?: AbortSignal, onProgress?: (fraction: number) => void): Promise<ModelInfo> {
-    this.state = "starting";
-    const { model, options } = this;
-    const { process, info } = launchEngine(
-      { model, options, hangMs: defaultHangMs, signal, onProgress },
-      {
-        received: (message) => this.receive(message),
-        ended: (end, isLoaded) => {
-          this.process = undefined;
-          this.state = "down";
-          if (isLoaded) this.onEnded(end); // else the promise of `info` says what happened
-        },
-      },
-    );
-    this.process = process;
-    return info;
-  }
-
-  private async restart(): Promise<void> {
-    try {
-      const { fingerprint, memory } = await this.launch();
-      if (fingerprint !== this.info.fingerprint) throw otherModel(this.info, fingerprint);
-      this.lastMemory = memory;
-      this.state = "ready";
-    } catch (caught) {
-      this.process?.kill();
-      const error = GmeError.from(caught);
-      for (const call of this.line.takeWaiting()) call.settle({ error });
-    }
-    this.advance();
-  }
-
-  /** Sends what may be sent now; starts a process where there is work for one. */
-  private advance(): void {
-    this.process?.keepAlive(!this.line.isEmpty);
-    if (this.line.isEmpty) this.drained?.();
-    else if (this.state === "down" && this.line.hasWaiting) void this.restart();
-    else if (this.state === "ready") for (const call of this.line.next()) this.send(call);
-  }
-
-  private send(call: OpenCall): void {
-    this.calls.set(call.id, call);
-    const { sent, regions } = placePictures(call.request, this.process?.pictures);
-    call.regions = regions;
-    try {
-      this.process?.send({ type: "call", call: call.id, request: sent });
-    } catch (cause) {
-      const words = `the call cannot be handed to the engine's process: ${describe((cause as Error).message)}`;
-      this.finish(call, { error: new GmeError("GME_INPUT_INVALID", words, { field: "input", cause }) });
-    }
-  }
-
-  private receive(message: FromEngine): void {
-    if (message.type === "called") this.report(message.call, message.progress);
-    if (message.type !== "result" && message.type !== "refused") return;
-    this.lastMemory = message.memory;
-    const call = this.calls.get(message.call);
-    if (call === undefined) return;
-    this.finish(call, message.type === "result" ? { value: message.value } : { error: fromWire(message.error) });
-  }
-
-  private finish(call: OpenCall, outcome: { value: unknown } | { error: GmeError }): void {
-    this.calls.delete(call.id);
-    for (const region of call.regions ?? []) this.process?.pictures?.free(region);
-    this.line.done(call);
-    call.settle(outcome);
-    this.advance();
-  }
-
-  private report(id: number, progress: EmbedProgress): void {
-    const call = this.calls.get(id);
-    try {
-      call?.onProgress?.(progress);
-    } catch (error) {
-      if (call !== undefined) this.abandon(call, GmeError.from(error, "GME_OPTION_INVALID"));
-    }
-  }
-
-  private onEnded(end: ProcessEnd): void {
-    this.calls.clear();
-    const open = this.line.crashed();
-    const when = open.length === 1 ? "during this call" : `with ${open.length} calls open`;
-    for (const call of open) call.settle({ error: crashError(end, when, fileOf(call.request), "call") });
-    this.advance();
+    return this.taker.submit(request, watchOf(options)) as Promise<CallValues[Method]>;
   }
 }
 
-/** The one file that a request names. */
-function fileOf(request: CallRequest): string | undefined {
-  if (request.method === "tokenize" || request.inputs.length !== 1) return undefined;
-  const { image } = request.inputs[0] ?? {};
-  return image?.kind === "path" ? image.path : undefined;
+function watchOf({ signal, onProgress }: ReadEmbedOptions): CallWatch {
+  return { signal, onProgress };
 }
 
-function fatalError(request: CallRequest): GmeError {
-  return new GmeError("GME_ENGINE_CRASHED", "this call ended the engine's process twice and is refused", {
-    file: fileOf(request),
-    field: "call",
-    expected: "a call that the engine survives",
-  });
+/** The report of a model, with what its engines' memory is at each look. */
+export function withLiveMemory(info: ModelInfo, taker: Pick<CallTaker, "memory">): ModelInfo {
+  const part = (name: keyof ModelMemory) => ({ enumerable: true, get: () => taker.memory()[name] });
+  const names = Object.keys(noMemory) as (keyof ModelMemory)[];
+  const properties = Object.fromEntries(names.map((name) => [name, part(name)]));
+  const memory = Object.freeze(Object.defineProperties({}, properties)) as ModelMemory;
+  return Object.freeze({ ...info, memory });
 }

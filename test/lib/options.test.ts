@@ -74,6 +74,46 @@ t.test("a device is named by its kind, its number or its address", async (t) => 
     await rejectsWith(t, () => readLoad({ device }), "GME_OPTION_INVALID", device);
 });
 
+t.test("several devices: a list, or a text with commas; all alone", async (t) => {
+  for (const device of [
+    "all",
+    "cuda:0,cuda:1",
+    "cpu,cpu",
+    ["cuda:0", "0000:c1:00.0"],
+    ["all"],
+    ["auto"],
+    Array(64).fill("cpu"),
+  ])
+    t.strictSame(readLoad({ device }).device, device);
+  const given = ["cuda:0", "cuda:1"];
+  const { device } = readLoad({ device: given });
+  given[0] = "gpu";
+  t.strictSame(device, ["cuda:0", "cuda:1"], "a copy: what was checked is what is used");
+  const bad: unknown[] = [
+    [],
+    ["gpu"],
+    [1],
+    [null],
+    [["cpu"]],
+    ["all", "cpu"],
+    ["cpu", "auto"],
+    ["cpu,cpu"],
+    "cpu,",
+    ",",
+    "cpu, cpu",
+    "all,cpu",
+    "auto,cpu",
+    {},
+    true,
+  ];
+  for (const device of bad) {
+    const error = await rejectsWith(t, () => readLoad({ device }), "GME_OPTION_INVALID", JSON.stringify(device));
+    t.match(error, { field: "options.device", expected: /a device|auto, all, cpu/ });
+  }
+  const many = await rejectsWith(t, () => readLoad({ device: Array(65).fill("cpu") }), "GME_OPTION_INVALID");
+  t.match(many, { field: "options.device.length", value: 65 });
+});
+
 t.test("a getter of an options object is read once", async (t) => {
   let reads = 0;
   const options = {
