@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { extname, join } from "node:path";
-import { binding } from "./binding";
+import { dirname, extname, join } from "node:path";
+import { addonFile, binding } from "./binding";
 import { type DeviceLibrarySource, findDeviceLibraries } from "./device-libraries";
 import { GmeError, printable } from "./errors";
 
@@ -45,8 +45,15 @@ let prepared: Promise<DeviceLibrary[]> | undefined;
 
 /** Loads the libraries of devices that are there, each after a trial in a process of its own; once per thread of JavaScript. */
 export function loadDeviceLibraries(): Promise<DeviceLibrary[]> {
-  prepared ??= loadEach(findDeviceLibraries());
+  prepared ??= loadEach(findDeviceLibraries(process.env, engineFolder()));
   return prepared;
+}
+
+/** Folder of the addon and the libraries beside it. */
+function engineFolder(): string | undefined {
+  binding();
+  const file = addonFile();
+  return file === undefined ? undefined : dirname(file);
 }
 
 async function loadEach(sources: DeviceLibrarySource[]): Promise<DeviceLibrary[]> {
