@@ -1,11 +1,11 @@
 import { readdirSync, statSync } from "node:fs";
-import { delimiter, join, resolve } from "node:path";
+import { basename, delimiter, join, resolve } from "node:path";
 import { packageFolder, platformName } from "./platform-package";
 
 /** A library of ggml's that drives devices, and who named it. */
 export interface DeviceLibrarySource {
   readonly path: string;
-  /** `GME_BACKEND_PATH`, or the package that holds it. */
+  /** `GME_BACKEND_PATH`, the package that holds it, or `engine`: it lies beside the engine. */
   readonly from: string;
 }
 
@@ -19,8 +19,17 @@ export function devicePackage(kind: (typeof devicePackageKinds)[number]): string
   return `@gme-embed/${platformName()}-${kind}`;
 }
 
-/** Libraries in the order in which they are loaded: those of GME_BACKEND_PATH (files and folders), then those of installed packages. */
-export function findDeviceLibraries(environment: NodeJS.ProcessEnv = process.env): DeviceLibrarySource[] {
+/** Metal needs nothing that is not part of macOS: what is passed on for Apple silicon brings it. */
+const besideEngine = /^libgme-ggml-metal\.(so|dylib)$/;
+
+/**
+ * Libraries in the order in which they are loaded: those of GME_BACKEND_PATH (files and folders), those of installed packages, and that of
+ * Metal in the folder of the engine.
+ */
+export function findDeviceLibraries(
+  environment: NodeJS.ProcessEnv = process.env,
+  engineFolder?: string,
+): DeviceLibrarySource[] {
   const named = (environment.GME_BACKEND_PATH ?? "").split(delimiter).filter((path) => path !== "");
   const found = named.flatMap((path) =>
     librariesAt(resolve(path)).map((file) => ({ path: file, from: "GME_BACKEND_PATH" })),
@@ -30,6 +39,12 @@ export function findDeviceLibraries(environment: NodeJS.ProcessEnv = process.env
     const folder = packageFolder(name);
     if (folder !== undefined) found.push(...librariesAt(folder).map((path) => ({ path, from: name })));
   }
+  if (engineFolder !== undefined)
+    found.push(
+      ...librariesAt(engineFolder)
+        .filter((path) => besideEngine.test(basename(path)))
+        .map((path) => ({ path, from: "engine" })),
+    );
   return found;
 }
 

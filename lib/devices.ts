@@ -1,4 +1,5 @@
-import { binding } from "./binding";
+import { dirname } from "node:path";
+import { addonFile, binding } from "./binding";
 import { type DeviceLibrarySource, findDeviceLibraries } from "./device-libraries";
 import { tryApart } from "./device-trial";
 import { GmeError, printable } from "./errors";
@@ -46,8 +47,15 @@ let prepared: Promise<DeviceLibrary[]> | undefined;
 
 /** Loads the libraries of devices that are there, each after a trial in a process of its own; once per thread of JavaScript. */
 export function loadDeviceLibraries(): Promise<DeviceLibrary[]> {
-  prepared ??= loadEach(findDeviceLibraries());
+  prepared ??= loadEach(findDeviceLibraries(process.env, engineFolder()));
   return prepared;
+}
+
+/** Folder of the addon and the libraries beside it. */
+function engineFolder(): string | undefined {
+  binding();
+  const file = addonFile();
+  return file === undefined ? undefined : dirname(file);
 }
 
 async function loadEach(sources: DeviceLibrarySource[]): Promise<DeviceLibrary[]> {

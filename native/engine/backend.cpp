@@ -6,13 +6,14 @@
 // busy machine costs a time slice per node, thousands of times what the node itself takes.
 //
 // With a profile a graph runs section by section, a section being the nodes of one stage in a row: same order, same memory,
-// same threads, and a clock between them. Vectors stay the same to the bit.
+// same threads, and a clock between them. Vectors stay the same to the bit. A device runs the graph whole and stops after each section.
 //
 // The arena of tensor descriptions and the graphs' memory are kept between graphs, so that a layer costs no allocation.
 
 #include "backend.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "error.h"
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
+#include "ggml-impl.h"
 
 namespace gme {
 
@@ -134,9 +136,9 @@ void backend::plan_memory(ggml_cgraph * nodes) {
     }
 }
 
-void backend::compute(ggml_cgraph * nodes) {
+void backend::compute(ggml_cgraph * nodes, node_watch * watch) {
     if (gpu_) {
-        return gpu_->compute(nodes);
+        return gpu_->compute(nodes, watch);
     }
     ggml_cplan plan = cpu_.graph_plan(nodes, in_use_ == alone_.get() ? 1 : n_threads_, in_use_);
     if (plan.work_size > work_bytes_) {
@@ -265,26 +267,30 @@ void graph::count_flop(double flop) {
     }
 }
 
+namespace {
+
+double shape_flop(const ggml_tensor * node) {
+    return node->op == GGML_OP_MUL_MAT ? 2.0 * static_cast<double>(ggml_nelements(node)) * static_cast<double>(node->src[0]->ne[0]) : 0;
+}
+
+}  // namespace
+
 // Multiplications and additions of ggml's products among nodes [first, end), where nearly all of a graph's time goes.
 double graph::product_flop(int first, int end) const {
     double n = 0;
     for (int i = first; i < end; i++) {
-        const ggml_tensor * node = ggml_graph_node(nodes_, i);
-        if (node->op == GGML_OP_MUL_MAT) {
-            n += 2.0 * static_cast<double>(ggml_nelements(node)) * static_cast<double>(node->src[0]->ne[0]);
-        }
+        n += shape_flop(ggml_graph_node(nodes_, i));
     }
     return n;
 }
 
-// What count_flop registered for nodes [first, end).
-double graph::counted_flop(int first, int end) const {
+// With a profile: what count_flop registered for nodes [first, end), and the products among the others.
+double graph::section_flop(int first, int end) const {
     double n = 0;
     for (int i = first; i < end; i++) {
-        const ggml_tensor * node = ggml_graph_node(nodes_, i);
-        for (const auto & known : node_flop_) {
-            n += known.node == node ? known.flop : 0;
-        }
+        const ggml_tensor * node  = ggml_graph_node(nodes_, i);
+        const auto          known = std::find_if(node_flop_.begin(), node_flop_.end(), [&](const counted & each) { return each.node == node; });
+        n += known == node_flop_.end() ? shape_flop(node) : known->flop;
     }
     return n;
 }
@@ -298,17 +304,16 @@ void graph::run() {
     if (!backend_.on_device()) {
         backend_.use_pool(backend_.n_threads_ == 1 || n_operations < operations_worth_sharing);
     }
-    if (backend_.profile_ == nullptr || backend_.on_device()) {
-        backend_.compute(nodes_);
-    } else {
-        run_sections();
+    if (backend_.profile_ == nullptr) {
+        return backend_.compute(nodes_);
     }
-}
-
-void graph::run_sections() {
     if (sections_.empty() || sections_.front().first > 0) {
         sections_.insert(sections_.begin(), { "other", 0, 0 });
     }
+    backend_.on_device() ? run_on_device() : run_sections();
+}
+
+void graph::run_sections() {
     for (size_t i = 0; i < sections_.size(); i++) {
         run_section(sections_[i], i + 1 < sections_.size() ? sections_[i + 1].first : ggml_graph_n_nodes(nodes_));
     }
@@ -325,8 +330,73 @@ void graph::run_section(const section & part, int end) {
     for (int i = part.first; i < end; i++) {
         ggml_graph_add_node(nodes, ggml_graph_node(nodes_, i));
     }
-    const stage_timer timer(backend_.profile_, part.name, part.flop + product_flop(part.first, end) + counted_flop(part.first, end));
+    const stage_timer timer(backend_.profile_, part.name, part.flop + section_flop(part.first, end));
     backend_.compute(nodes);
+}
+
+namespace {
+
+// Nodes in a row that are of one stage and run in one place.
+struct device_run {
+    std::string         stage;
+    const ggml_tensor * last;
+    double              flop;
+};
+
+// The device stops at each run's last node, and the clock is read.
+class run_clock : public node_watch {
+  public:
+    run_clock(stage_profile & profile, const std::vector<device_run> & runs) : profile_(profile), runs_(runs) {}
+
+    bool stops_at(const ggml_tensor * node) noexcept override { return at_ < runs_.size() && runs_[at_].last == node; }
+    void finished() noexcept override {
+        const device_run & run = runs_[at_++];
+        try {
+            const auto                                      now  = std::chrono::steady_clock::now();
+            const std::chrono::duration<double, std::milli> took = now - last_;
+            last_                                                = now;
+            profile_.add(run.stage, took.count(), run.flop);
+        } catch (...) {  // without memory for a new name the measurement is lost, not the call
+        }
+    }
+    bool complete() const { return at_ == runs_.size(); }
+
+  private:
+    stage_profile &                       profile_;
+    const std::vector<device_run> &       runs_;
+    size_t                                at_   = 0;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+// Sections are cut where the processor takes over from the device or gives back to it; what it does is a stage of its own.
+void graph::run_on_device() {
+    std::vector<device_run> runs;
+    for (size_t i = 0; i < sections_.size(); i++) {
+        const section & part  = sections_[i];
+        const int       end   = i + 1 < sections_.size() ? sections_[i + 1].first : ggml_graph_n_nodes(nodes_);
+        const size_t    first = runs.size();
+        bool            falls = false;
+        for (int node = part.first; node < end; node++) {
+            ggml_tensor * cur     = ggml_graph_node(nodes_, node);
+            const bool    changes = !ggml_op_is_empty(cur->op) && backend_.gpu().falls_back(cur) != falls;
+            falls                 = falls != changes;
+            if (runs.size() == first || changes) {
+                runs.push_back({ part.name + std::string(falls ? stage_profile::on_processor : ""), cur, runs.size() == first ? part.flop : 0 });
+            }
+            runs.back().last = cur;
+            runs.back().flop += section_flop(node, node + 1);
+        }
+        if (end == part.first && part.flop > 0) {
+            backend_.profile_->add(part.name, 0, part.flop);
+        }
+    }
+    run_clock clock(*backend_.profile_, runs);
+    backend_.compute(nodes_, &clock);
+    if (!clock.complete()) {
+        throw error("GME_INTERNAL", "a device ran a graph in another order than its nodes'");
+    }
 }
 
 std::vector<float> read_rows(const ggml_tensor * tensor, int64_t first_row, int64_t n_rows) {

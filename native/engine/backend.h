@@ -76,7 +76,7 @@ class backend {
     static bool     ask_abort(void * data) noexcept;
     void            use_pool(bool alone);
     void            plan_memory(ggml_cgraph * nodes);
-    void            compute(ggml_cgraph * nodes);
+    void            compute(ggml_cgraph * nodes, node_watch * watch = nullptr);
 
     const cpu_library & cpu_;
     int32_t            n_threads_ = 1;
@@ -144,8 +144,8 @@ class graph {
         }
         return cur;
     }
-    // Operations of a node that ggml does not know (GGML_OP_CUSTOM); matrix products are counted without. The first form is
-    // counted where the node is added, the second for the stage that is in force now.
+    // Operations of a node that ggml does not know (GGML_OP_CUSTOM), or instead of those that a matrix product's shape gives; other
+    // products are counted without. The first form is counted where the node is added, the second for the stage that is in force now.
     void          count_flop(const ggml_tensor * node, double flop);
     void          count_flop(double flop);
     void          run();  // GME_ABORTED, GME_OUT_OF_MEMORY
@@ -167,8 +167,9 @@ class graph {
 
     void   begin_section(const char * name);
     double product_flop(int first, int end) const;
-    double counted_flop(int first, int end) const;
+    double section_flop(int first, int end) const;
     void   run_sections();
+    void   run_on_device();
     void   run_section(const section & part, int end);
 
     class backend &      backend_;

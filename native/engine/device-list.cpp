@@ -43,6 +43,12 @@ std::string lower(std::string text) {
     return text;
 }
 
+// ggml calls Metal's library "MTL".
+std::string library_name(ggml_backend_reg_t registry) {
+    const std::string name = lower(ggml_backend_reg_name(registry));
+    return name == "mtl" ? "metal" : name;
+}
+
 error unavailable(const std::string & field, const std::string & message, const std::string & found, const std::string & wanted) {
     return error("GME_DEVICE_UNAVAILABLE", message).at_field(field).found(found).wanted(wanted);
 }
@@ -134,7 +140,7 @@ std::string add_device_library(const std::string & path) {
     if (registry == nullptr) {
         throw unavailable("backend", printable(file) + " cannot be used: " + printable(reason), reason, "a library of devices of this version of ggml").in_file(file);
     }
-    all.list.push_back({ file, lower(ggml_backend_reg_name(registry)), registry });
+    all.list.push_back({ file, library_name(registry), registry });
     return all.list.back().name;
 }
 

@@ -110,11 +110,13 @@ ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tenso
     if (build.where().gpu().supports(cur)) {
         return ggml_reshape_2d(ctx, cur, width, n);
     }
-    ggml_tensor * scores = ggml_mul_mat(ctx, k, q);  // [n_keys, n, n_head]
-    ggml_prec_set_acc(scores, GGML_PREC_F32);
-    scores = ggml_soft_max_ext(ctx, scores, mask, scale, 0.0f);
-    cur    = ggml_mul_mat(ctx, ggml_cont(ctx, ggml_transpose(ctx, v)), scores);  // [n_embd_head, n, n_head]
+    ggml_tensor * scores_product = ggml_mul_mat(ctx, k, q);  // [n_keys, n, n_head]
+    ggml_prec_set_acc(scores_product, GGML_PREC_F32);
+    ggml_tensor * scores = ggml_soft_max_ext(ctx, scores_product, mask, scale, 0.0f);
+    cur                  = ggml_mul_mat(ctx, ggml_cont(ctx, ggml_transpose(ctx, v)), scores);  // [n_embd_head, n, n_head]
     ggml_prec_set_acc(cur, GGML_PREC_F32);
+    build.count_flop(scores_product, 0);  // the caller counts all of the attention
+    build.count_flop(cur, 0);
     return ggml_cont_2d(ctx, ggml_permute(ctx, cur, 0, 2, 1, 3), width, n);
 }
 

@@ -77,7 +77,21 @@ void device::plan(ggml_cgraph * nodes) {
     }
 }
 
-void device::compute(ggml_cgraph * nodes) {
+// Nodes that compute nothing belong to whoever reads them.
+bool device::falls_back(ggml_tensor * node) const {
+    return !ggml_op_is_empty(node->op) && ggml_backend_sched_get_tensor_backend(scheduler_.get(), node) != gpu_.get();
+}
+
+void device::compute(ggml_cgraph * nodes, node_watch * watch) {
+    const auto tell = [](ggml_tensor * node, bool ask, void * data) {
+        auto * watch = static_cast<node_watch *>(data);
+        if (ask) {
+            return watch->stops_at(node);
+        }
+        watch->finished();
+        return true;
+    };
+    ggml_backend_sched_set_eval_callback(scheduler_.get(), watch == nullptr ? nullptr : static_cast<ggml_backend_sched_eval_callback>(tell), watch);
     const ggml_status status = [&] {
         const ggml_scope scope(ggml_scope::on_failure::end_process);
         return ggml_backend_sched_graph_compute(scheduler_.get(), nodes);

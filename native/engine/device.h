@@ -9,6 +9,16 @@
 
 namespace gme {
 
+// Told of a graph's nodes in their order while a device runs it.
+class node_watch {
+  public:
+    virtual ~node_watch() = default;
+    // Whether the device is to finish `node` before it goes on.
+    virtual bool stops_at(const ggml_tensor * node) noexcept = 0;
+    // It has.
+    virtual void finished() noexcept = 0;
+};
+
 class device {
   public:
     // GME_DEVICE_UNAVAILABLE: its driver does not start.
@@ -24,8 +34,10 @@ class device {
     ggml_backend_buffer_ptr allocate(ggml_context * context) const;
     // Memory for a graph's nodes; what the device cannot do is given to the processor. GME_OUT_OF_MEMORY
     void plan(ggml_cgraph * nodes);
-    // Runs a planned graph to its end. GME_OUT_OF_MEMORY, GME_INTERNAL
-    void compute(ggml_cgraph * nodes);
+    // Runs a planned graph to its end, watched or (nullptr) not. GME_OUT_OF_MEMORY, GME_INTERNAL
+    void compute(ggml_cgraph * nodes, node_watch * watch);
+    // Of a planned graph: the device cannot do this node, the processor does.
+    bool falls_back(ggml_tensor * node) const;
     // Bytes of graphs, on the device and beside it, at their largest so far.
     size_t compute_bytes() const;
     void   trim() { scheduler_.reset(); }

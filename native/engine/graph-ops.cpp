@@ -259,11 +259,13 @@ ggml_tensor * rotate_and_store(graph & build, ggml_tensor * qkv, int64_t n_head,
 }
 
 ggml_tensor * apply_attention(graph & build, ggml_tensor * qkv, int64_t n_head, const key_value_rows & state, std::vector<attention_segment> segments) {
-    if (build.where().on_device()) {
-        return device_attention(build, qkv, n_head, state, segments);
-    }
     const attention_shape shape = { state.n_embd_head, n_head, state.n_head_kv, 1.0f / std::sqrt(static_cast<float>(state.n_embd_head)) };
     const double          flop  = attention_flop(shape, segments);
+    if (build.where().on_device()) {
+        ggml_tensor * cur = device_attention(build, qkv, n_head, state, segments);
+        build.count_flop(cur, flop);
+        return cur;
+    }
     build.where().reserve_scratch(attention_scratch_floats(shape) * sizeof(float));
     auto          op  = std::make_unique<attention_op>(build.where().level(), shape, std::move(segments), qkv, state.rows);
     ggml_tensor * cur = build.add_op(std::move(op), GGML_TYPE_F32, n_head * state.n_embd_head, qkv->ne[1], { qkv });

@@ -12,7 +12,7 @@
 
 namespace gme {
 
-void stage_profile::add(const char * name, double milliseconds, double flop) {
+void stage_profile::add(const std::string & name, double milliseconds, double flop) {
     const std::lock_guard<std::mutex> lock(mutex_);
     auto at = std::find_if(stages_.begin(), stages_.end(), [&](const stage & known) { return known.name == name; });
     if (at == stages_.end()) {

@@ -19,7 +19,10 @@ class stage_profile {
         int64_t     n_runs       = 0;
     };
 
-    void               add(const char * name, double milliseconds, double flop);
+    // Appended to the stage of nodes that a device cannot do.
+    static constexpr const char * on_processor = ".processor";
+
+    void               add(const std::string & name, double milliseconds, double flop);
     std::vector<stage> stages() const;
 
   private:

@@ -84,6 +84,7 @@ void embed_tokens(backend & backend, const decoder_weights & weights, const std:
         }
     }
     if (backend.on_device()) {
+        const stage_timer timer(backend.profile(), embed_stage);
         write_rows(state.hidden, 0, state.n_rows, look_up_rows(weights.token_embd, ids).data());
     }
     for (int64_t first = 0; !backend.on_device() && first < state.n_rows; first += backend.chunk_rows()) {
@@ -150,6 +151,7 @@ void run_chunk(backend & backend, const decoder_layer & layer, decoder_state & s
         }
     }
     ggml_tensor * qkv = apply_product(build, stages, norm, inpL, { layer.q, layer.k, layer.v });
+    build.stage(stages.rotary);
     qkv = build.staged(stages.rotary, rotate_and_store(build, qkv, state.config.n_head, state.keys_values, state.n_known + first, state.cos, state.sin, first));
     ggml_tensor * attended = build.staged(stages.attention, apply_attention(build, qkv, state.config.n_head, state.keys_values, std::move(segments)));
     build.add(finish_layer(build, state, layer, inpL, attended));
@@ -163,6 +165,7 @@ std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer
         const int64_t n = std::min(backend.chunk_rows(), state.n_rows - first);
         graph         build(backend, 32);
         ggml_tensor * kv = apply_product(build, stages, norm, view_rows(build.context(), state.hidden, first, n), { layer.k, layer.v });
+        build.stage(stages.rotary);
         build.add(build.staged(stages.rotary, rotate_and_store(build, kv, 0, state.keys_values, state.n_known + first, state.cos, state.sin, first)));
         build.run();
     }
@@ -183,6 +186,7 @@ std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer
     ggml_tensor *  Qcur = apply_product(build, stages, norm, inpL, { layer.q });
     key_value_rows none = state.keys_values;
     none.n_head_kv      = 0;  // the keys are there already
+    build.stage(stages.rotary);
     Qcur                = build.staged(stages.rotary, rotate_and_store(build, Qcur, state.config.n_head, none, 0, ggml_get_rows(ctx, state.cos, rows), ggml_get_rows(ctx, state.sin, rows), 0));
     ggml_tensor * cur   = build.staged(stages.attention, apply_attention(build, Qcur, state.config.n_head, state.keys_values, std::move(segments)));
     cur                 = finish_layer(build, state, layer, inpL, cur);

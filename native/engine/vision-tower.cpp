@@ -98,6 +98,7 @@ void run_block(backend & backend, const vision_block & block, const vision_state
         const int64_t n    = std::min(backend.chunk_rows(), state.n_patches - first);
         ggml_tensor * inpL = view_rows(build.context(), state.hidden, first, n);
         ggml_tensor * kv   = apply_product(build, stages, norm, inpL, { block.k, block.v });  // [2*n_embd, n]
+        build.stage(stages.rotary);
         build.add(build.staged(stages.rotary, rotate_and_store(build, kv, 0, state.keys_values, first, state.cos, state.sin, first)));
     }
     for (int64_t first = 0; first < state.n_patches; first += backend.chunk_rows()) {
@@ -106,9 +107,11 @@ void run_block(backend & backend, const vision_block & block, const vision_state
         ggml_tensor * q    = nullptr;
         if (n_chunks == 1) {
             q = apply_product(build, stages, norm, inpL, { block.q, block.k, block.v });
+            build.stage(stages.rotary);
             q = rotate_and_store(build, q, state.config.n_head, state.keys_values, first, state.cos, state.sin, first);
         } else {
             q = apply_product(build, stages, norm, inpL, { block.q });
+            build.stage(stages.rotary);
             q = rotate_and_store(build, q, state.config.n_head, none, 0, state.cos, state.sin, first);
         }
         finish_rows(build, block, state, build.staged(stages.rotary, q), first, n);

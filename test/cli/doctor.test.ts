@@ -6,6 +6,7 @@ import type { Diagnosis } from "../../lib/index";
 import { gme } from "../helpers/cli";
 import { temporaryFolder } from "../helpers/fixtures";
 import { pairPath } from "../helpers/parity";
+import { attempts, noVulkan, vulkanEnvironment, vulkanLibrary } from "../helpers/vulkan";
 
 const folder = temporaryFolder();
 const linux = { skip: process.platform !== "linux" && "libraries are compiled with Linux's cc" };
@@ -87,5 +88,29 @@ t.test("a folder stands for the libraries of devices in it", linux, async (t) =>
   t.ok(
     paths.includes(join(folder, "libggml-crash.so")) && paths.every((path) => path.endsWith(".so")),
     paths.join(" "),
+  );
+});
+
+t.test("a software device is listed, and not chosen unless it is named", { skip: noVulkan }, async (t) => {
+  const env = vulkanEnvironment;
+  const [asJson, asText] = await Promise.all([gme(["doctor", "--json"], { env }), gme(["doctor"], { env })]);
+  t.equal(asJson.code, 0, asJson.stderr);
+  const { devices } = diagnosis(asJson.stdout);
+  t.strictSame(devices?.libraries, [{ path: vulkanLibrary, from: "GME_BACKEND_PATH" }]);
+  t.match(devices?.devices, [{ name: "vulkan:0", description: /llvmpipe/, library: vulkanLibrary, software: true }]);
+  t.match(asText.stdout.toString(), /^devices +vulkan:0, llvmpipe .*software, only when named$/m);
+  const item = ["embed", "--model", pairPath("tiny-a"), "--text", "a"];
+  const [before, auto] = await Promise.all([gme(item), gme(item, { env })]);
+  t.equal(auto.code, 0, auto.stderr);
+  t.strictSame(auto.stdout, before.stdout, "a model stays on the processor");
+  let named = await gme([...item, "--device", "vulkan:0"], { env });
+  for (let attempt = 1; named.signal !== null && attempt < attempts; attempt++) {
+    t.comment(`the driver's process ended with ${named.signal}, attempt ${attempt} of ${attempts}`);
+    named = await gme([...item, "--device", "vulkan:0"], { env });
+  }
+  t.equal(named.code, 0, named.stderr);
+  t.equal(
+    JSON.parse(named.stdout.toString()).embedding?.length,
+    JSON.parse(before.stdout.toString()).embedding?.length,
   );
 });

@@ -6,6 +6,7 @@
 #include "seeded-picture.h"
 #include "stage-profile.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -135,6 +136,63 @@ void check_decoder_flop(const std::string & folder) {
               " MFLOP of " + std::to_string(products / 1e6) + " and at most " + std::to_string(attention / 1e6) + " for attention");
 }
 
+std::vector<reported> profile_of(engine::model & model, const std::vector<gme_item> & items) {
+    std::vector<reported> stages;
+    gme_embed_params      params = gme_embed_params_default();
+    params.profile               = collect;
+    params.profile_data          = &stages;
+    model.embed(items, params);
+    return stages;
+}
+
+// The stand-in does all nodes; the operations of a stage are those that our own kernels count.
+void check_device(const std::string & folder) {
+    const std::string decoder = folder + "/gguf/tiny-a-f32.gguf", tower = folder + "/gguf/mmproj-tiny-a-f32.gguf";
+    gme_load_params   params  = gme_load_params_default();
+    params.device             = "cpu:ggml";
+    engine::model         processor(decoder, tower, 2), device(decoder, tower, 2, params);
+    const auto            rgb     = seeded::noise(160, 220, 2);
+    gme_item              picture = text_item("a cat by the sea");
+    picture.image                 = { rgb.data(), 160, 220 };
+    const std::vector<gme_item> items = { text_item("a cat"), text_item("a dog that sleeps"), picture };
+    device.embed(items);  // what is kept for later calls is there from now on
+    processor.embed(items);
+    const auto            plain   = device.embed(items);
+    const auto            start   = std::chrono::steady_clock::now();
+    const auto            there   = profile_of(device, items);
+    const double          call_ms = seconds_since(start) * 1000;
+    const auto            here    = profile_of(processor, items);
+    check(!plain.empty() && plain == device.embed(items), "a profile leaves a device's vectors as they were");
+    double layers_ms = 0, all_ms = 0;
+    for (const auto & stage : there) {
+        const auto same = std::find_if(here.begin(), here.end(), [&](const reported & each) { return each.name == stage.name; });
+        check(same != here.end() && std::fabs(same->flop - stage.flop) <= 1e-9 * stage.flop, "on a device " + stage.name + " has the operations that it has on the processor: " + std::to_string(stage.flop));
+        all_ms += stage.milliseconds;
+        layers_ms += stage.name.rfind("host.", 0) == 0 ? 0 : stage.milliseconds;
+    }
+    check(there.size() == here.size(), "a device has the processor's stages");
+    check(layers_ms > 0 && all_ms <= call_ms, "a device's stages take time, no more than the call: " + std::to_string(layers_ms) + " of " + std::to_string(call_ms) + " ms");
+}
+
+void check_device_graph() {
+    constexpr int64_t        n_in = 64, n_out = 32, n = 5;
+    const std::vector<float> a(n_in * n_out, 0.5f), x(n_in * n, 1.0f);
+    gme::backend             there(2, std::make_unique<gme::device>(gme::find_device(gme::stand_in_device), 2));
+    gme::stage_profile       profile;
+    there.set_profile(&profile);
+    gme::graph    build(there, 16);
+    build.stage("test.before");
+    ggml_tensor * cur = ggml_rms_norm(build.context(), build.input_f32(x.data(), n_in, n), 1e-6f);
+    build.add(cur);
+    build.stage("test.product");
+    cur = ggml_mul_mat(build.context(), build.input_f32(a.data(), n_in, n_out), cur);
+    build.keep(cur);
+    build.run();
+    const auto stages = profile.stages();
+    check(stages.size() == 2 && stages[0].name == "test.before" && stages[1].name == "test.product" && stages[1].flop == 2.0 * n_in * n_out * n && stages[1].n_runs == 1,
+          "a graph on a device is measured by section");
+}
+
 void check_roofline() {
     gme_roofline roofline = {};
     gme_error *  error    = nullptr;
@@ -163,6 +221,8 @@ int main(int argc, char ** argv) {
     check_timer();
     check_model(folder);
     check_decoder_flop(folder);
+    check_device(folder);
+    check_device_graph();
     check_roofline();
     return checks::result();
 }
