@@ -13,6 +13,7 @@
 #include "backend.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -168,9 +169,9 @@ void backend::compute(ggml_cgraph * nodes) {
 
 state_memory::state_memory(size_t n_tensors) : context_(n_tensors) {}
 
-ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1) {
+ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1, ggml_type type) {
     const ggml_scope scope(ggml_scope::on_failure::raise);
-    ggml_tensor *    tensor = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, ne0, ne1);
+    ggml_tensor *    tensor = ggml_new_tensor_2d(context_.get(), type, ne0, ne1);
     ggml_set_name(tensor, name);
     return tensor;
 }
@@ -290,28 +291,63 @@ double graph::counted_flop(int first, int end) const {
 }
 
 void graph::run() {
-    backend_.plan_memory(nodes_);
-    for (const auto & [tensor, data] : inputs_) {
-        ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
+    {
+        const stage_timer timer(backend_.on_device() ? backend_.profile_ : nullptr, "host.plan");
+        backend_.plan_memory(nodes_);
+        for (const auto & [tensor, data] : inputs_) {
+            ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
+        }
     }
     const double n_operations = flop_ + product_flop(0, ggml_graph_n_nodes(nodes_));
     if (!backend_.on_device()) {
         backend_.use_pool(backend_.n_threads_ == 1 || n_operations < operations_worth_sharing);
     }
-    if (backend_.profile_ == nullptr || backend_.on_device()) {
+    if (backend_.profile_ == nullptr) {
         backend_.compute(nodes_);
+    } else if (backend_.on_device()) {
+        run_sections_on_device();
     } else {
         run_sections();
     }
 }
 
-void graph::run_sections() {
+int graph::end_of(size_t section) const {
+    return section + 1 < sections_.size() ? sections_[section + 1].first : ggml_graph_n_nodes(nodes_);
+}
+
+void graph::complete_sections() {
     if (sections_.empty() || sections_.front().first > 0) {
         sections_.insert(sections_.begin(), { "other", 0, 0 });
     }
+}
+
+void graph::run_sections() {
+    complete_sections();
     for (size_t i = 0; i < sections_.size(); i++) {
-        run_section(sections_[i], i + 1 < sections_.size() ? sections_[i + 1].first : ggml_graph_n_nodes(nodes_));
+        run_section(sections_[i], end_of(i));
     }
+}
+
+// The device stops after the last node of each section.
+void graph::run_sections_on_device() {
+    complete_sections();
+    std::vector<const ggml_tensor *> last;
+    for (size_t i = 0; i < sections_.size(); i++) {
+        last.push_back(end_of(i) > sections_[i].first ? ggml_graph_node(nodes_, end_of(i) - 1) : nullptr);
+    }
+    auto start = std::chrono::steady_clock::now();
+    backend_.gpu_->compute(nodes_, [&](const ggml_tensor * node, bool done) {
+        const auto at = std::find(last.begin(), last.end(), node);
+        if (done && at != last.end()) {
+            const auto     now     = std::chrono::steady_clock::now();
+            const auto     i       = static_cast<size_t>(at - last.begin());
+            const section & part   = sections_[i];
+            const std::chrono::duration<double, std::milli> took = now - start;
+            backend_.profile_->add(part.name, took.count(), part.flop + product_flop(part.first, end_of(i)) + counted_flop(part.first, end_of(i)));
+            start = now;
+        }
+        return at != last.end();
+    });
 }
 
 void graph::run_section(const section & part, int end) {

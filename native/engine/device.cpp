@@ -77,11 +77,17 @@ void device::plan(ggml_cgraph * nodes) {
     }
 }
 
-void device::compute(ggml_cgraph * nodes) {
+void device::compute(ggml_cgraph * nodes, const observer & observe) {
+    const ggml_backend_sched_eval_callback call = [](ggml_tensor * node, bool ask, void * data) {
+        const bool stops = (*static_cast<const observer *>(data))(node, !ask);
+        return !ask || stops;
+    };
+    ggml_backend_sched_set_eval_callback(scheduler_.get(), observe ? call : nullptr, const_cast<observer *>(&observe));
     const ggml_status status = [&] {
         const ggml_scope scope(ggml_scope::on_failure::end_process);
         return ggml_backend_sched_graph_compute(scheduler_.get(), nodes);
     }();
+    ggml_backend_sched_set_eval_callback(scheduler_.get(), nullptr, nullptr);
     if (status == GGML_STATUS_ALLOC_FAILED) {
         throw no_memory(entry_, "to compute a graph");
     }

@@ -1,6 +1,7 @@
 // A device that graphs run on, with the processor beside it for what it cannot do.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "device-list.h"
@@ -24,8 +25,10 @@ class device {
     ggml_backend_buffer_ptr allocate(ggml_context * context) const;
     // Memory for a graph's nodes; what the device cannot do is given to the processor. GME_OUT_OF_MEMORY
     void plan(ggml_cgraph * nodes);
+    // Whether the device is to stop after a node, and, `done`, that it has: all up to this node is computed.
+    using observer = std::function<bool(const ggml_tensor * node, bool done)>;
     // Runs a planned graph to its end. GME_OUT_OF_MEMORY, GME_INTERNAL
-    void compute(ggml_cgraph * nodes);
+    void compute(ggml_cgraph * nodes, const observer & observe = {});
     // Bytes of graphs, on the device and beside it, at their largest so far.
     size_t compute_bytes() const;
     void   trim() { scheduler_.reset(); }

@@ -111,10 +111,8 @@ class abort_scope {
 // The profile holds for one call only.
 class profile_scope {
   public:
-    profile_scope(gme::backend & backend, gme_stage_callback callback) : backend_(backend) {
-        backend_.set_profile(callback == nullptr ? nullptr : &profile_);
-    }
-    ~profile_scope() { backend_.set_profile(nullptr); }
+    profile_scope(gme_model & model, gme_stage_callback callback) : model_(model) { collect(callback == nullptr ? nullptr : &profile_); }
+    ~profile_scope() { collect(nullptr); }
 
     void report(gme_stage_callback callback, void * data) const {
         for (const auto & stage : profile_.stages()) {
@@ -123,7 +121,11 @@ class profile_scope {
     }
 
   private:
-    gme::backend &     backend_;
+    void collect(gme::stage_profile * profile) {
+        model_.each_backend([profile](gme::backend & each) { each.set_profile(profile); });
+    }
+
+    gme_model &        model_;
     gme::stage_profile profile_;
 };
 
@@ -236,7 +238,7 @@ void gme_string_free(char * text) {
 gme_status gme_embed(gme_model * model, const gme_item * items, int32_t n_items, const gme_embed_params * params, float * embeddings, gme_error ** error) {
     return guarded(error, [&] {
         abort_scope scope(*model, params->abort, params->abort_data);
-        profile_scope profile(*model->cpu, params->profile);
+        profile_scope profile(*model, params->profile);
         model->cpu->check_abort();
         gme::embed_items(*model, items, n_items, *params, embeddings);
         profile.report(params->profile, params->profile_data);
