@@ -170,9 +170,9 @@ void backend::compute(ggml_cgraph * nodes, node_watch * watch) {
 
 state_memory::state_memory(size_t n_tensors) : context_(n_tensors) {}
 
-ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1) {
+ggml_tensor * state_memory::add(const char * name, int64_t ne0, int64_t ne1, ggml_type type) {
     const ggml_scope scope(ggml_scope::on_failure::raise);
-    ggml_tensor *    tensor = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, ne0, ne1);
+    ggml_tensor *    tensor = ggml_new_tensor_2d(context_.get(), type, ne0, ne1);
     ggml_set_name(tensor, name);
     return tensor;
 }
@@ -296,9 +296,12 @@ double graph::section_flop(int first, int end) const {
 }
 
 void graph::run() {
-    backend_.plan_memory(nodes_);
-    for (const auto & [tensor, data] : inputs_) {
-        ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
+    {
+        const stage_timer timer(backend_.on_device() ? backend_.profile_ : nullptr, "host.plan");
+        backend_.plan_memory(nodes_);
+        for (const auto & [tensor, data] : inputs_) {
+            ggml_backend_tensor_set(tensor, data, 0, ggml_nbytes(tensor));
+        }
     }
     const double n_operations = flop_ + product_flop(0, ggml_graph_n_nodes(nodes_));
     if (!backend_.on_device()) {

@@ -50,6 +50,9 @@ class backend {
     const device &   gpu() const { return *gpu_; }  // with on_device() only
     // Rows that go through a layer at a time: enough to read a weight for, few enough that the widest tensor of a layer stays small.
     int64_t          chunk_rows() const { return on_device() ? 2048 : 768; }
+    // Tokens of several items that run in one pass, and patches of several pictures: a device reads no weight twice for a batch that fits.
+    int64_t          batch_tokens() const { return on_device() ? 8192 : 1536; }
+    int64_t          batch_patches() const { return on_device() ? 8192 : 2048; }
     cpu_level               level() const { return level_; }
     const product_kernels & kernels() const { return kernels_; }
     // Working memory of one thread: at least `bytes`, aligned to 64. To be asked for before a graph runs.
@@ -98,11 +101,11 @@ class backend {
     stage_profile *    profile_ = nullptr;
 };
 
-// Tensors that live over many graphs: hidden states, keys and values, positions. All f32, zero at first.
+// Tensors that live over many graphs: hidden states, keys and values, positions, masks. Zero at first.
 class state_memory {
   public:
     explicit state_memory(size_t n_tensors);
-    ggml_tensor * add(const char * name, int64_t ne0, int64_t ne1);
+    ggml_tensor * add(const char * name, int64_t ne0, int64_t ne1, ggml_type type = GGML_TYPE_F32);
     void          allocate(const backend & where);  // GME_OUT_OF_MEMORY
 
   private:

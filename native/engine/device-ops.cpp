@@ -3,15 +3,15 @@
 //   rows -> norm × weight + bias
 //   rows -> product by each weight (sums in f32) + bias -> activation, gate, residual, or side by side
 //   qkv  -> heads × cos + heads rolled by half × sin -> queries; keys and values to the state's rows
-//   q    -> scores of all keys between the first and the last that a segment sees, the others masked -> softmax -> values
+//   q    -> scores of the keys that a group of segments sees, the others masked -> softmax -> values
 //
-// Segments that see the same run of keys go together: a batch of texts is one attention with one mask, a picture one without.
+// device-attention.h groups the segments: short texts go together under one mask, a picture has an attention of its own without.
 
 #include "device-ops.h"
 
-#include <algorithm>
 #include <cmath>
 
+#include "device-attention.h"
 #include "device.h"
 
 namespace gme {
@@ -22,6 +22,10 @@ namespace {
 ggml_tensor * multiply(ggml_context * ctx, const linear & weights, ggml_tensor * x) {
     ggml_tensor * cur = ggml_mul_mat(ctx, weights.weight, x);
     ggml_prec_set_acc(cur, GGML_PREC_F32);
+    // A device may round x to f16. What comes wide out of an activation can be too large for it: that stays f32.
+    if (x->ne[0] > weights.weight->ne[1]) {
+        ggml_prec_set_src(cur, GGML_PREC_F32, 1);
+    }
     return weights.bias == nullptr ? cur : ggml_add(ctx, cur, weights.bias);
 }
 
@@ -42,65 +46,8 @@ ggml_tensor * rotate(ggml_context * ctx, ggml_tensor * heads, ggml_tensor * cos,
     return ggml_add(ctx, ggml_mul(ctx, heads, cos), ggml_mul(ctx, rolled, sin));
 }
 
-// Segments whose queries stand side by side, and the run of keys that holds all they see.
-struct attention_group {
-    std::vector<attention_segment> segments;
-    row_range                      queries, keys;
-    bool                           masked = false;
-};
-
-row_range keys_of(const attention_segment & segment) {
-    row_range run = segment.keys;
-    for (const auto & range : segment.earlier) {
-        run.begin = std::min(run.begin, range.begin);
-        run.end   = std::max(run.end, range.end);
-    }
-    return run;
-}
-
-// Causal segments together, since each needs a mask anyway; the others one by one, without, unless they are many.
-std::vector<attention_group> group_segments(const std::vector<attention_segment> & segments) {
-    constexpr size_t             unmasked_max = 8;
-    std::vector<attention_group> groups;
-    for (const auto & segment : segments) {
-        const row_range keys   = keys_of(segment);
-        const bool      masked = segment.causal || !segment.earlier.empty() || segments.size() > unmasked_max;
-        if (masked && !groups.empty() && groups.back().masked) {
-            attention_group & group = groups.back();
-            group.segments.push_back(segment);
-            group.queries.end = segment.queries.end;
-            group.keys        = { std::min(group.keys.begin, keys.begin), std::max(group.keys.end, keys.end) };
-        } else {
-            groups.push_back({ { segment }, segment.queries, keys, masked });
-        }
-    }
-    return groups;
-}
-
-// [n_queries, n_keys]: 0 where a query sees the key, else minus infinity.
-std::vector<ggml_fp16_t> make_mask(const attention_group & group) {
-    const int64_t            n_keys    = group.keys.end - group.keys.begin;
-    const int64_t            n_queries = group.queries.end - group.queries.begin;
-    const ggml_fp16_t        seen      = ggml_fp32_to_fp16(0.0f);
-    std::vector<ggml_fp16_t> mask(static_cast<size_t>(n_keys * n_queries), ggml_fp32_to_fp16(-INFINITY));
-    const auto               see       = [&](int64_t query, int64_t begin, int64_t end) {
-        const auto row = mask.begin() + (query - group.queries.begin) * n_keys - group.keys.begin;
-        std::fill(row + begin, row + end, seen);
-    };
-    for (const auto & segment : group.segments) {
-        for (int64_t query = segment.queries.begin; query < segment.queries.end; query++) {
-            for (const auto & range : segment.earlier) {
-                see(query, range.begin, range.end);
-            }
-            const int64_t last = segment.keys.begin + segment.query_offset + (query - segment.queries.begin);
-            see(query, segment.keys.begin, segment.causal ? std::min(last + 1, segment.keys.end) : segment.keys.end);
-        }
-    }
-    return mask;
-}
-
 // q [n_embd_head, n, n_head], k and v [n_embd_head, n_keys, n_head_kv], mask [n_keys, n] or nullptr -> [n_head*n_embd_head, n]
-ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask) {
+ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, double flop) {
     ggml_context * ctx   = build.context();
     const float    scale = 1.0f / std::sqrt(static_cast<float>(q->ne[0]));
     const int64_t  n     = q->ne[1];
@@ -108,6 +55,7 @@ ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tenso
     ggml_tensor *  cur   = ggml_flash_attn_ext(ctx, q, k, v, mask, scale, 0.0f, 0.0f);  // [n_embd_head, n_head, n]
     ggml_prec_set_acc(cur, GGML_PREC_F32);
     if (build.where().gpu().supports(cur)) {
+        build.count_flop(cur, flop);
         return ggml_reshape_2d(ctx, cur, width, n);
     }
     ggml_tensor * scores_product = ggml_mul_mat(ctx, k, q);  // [n_keys, n, n_head]
@@ -120,11 +68,16 @@ ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tenso
     return ggml_cont_2d(ctx, ggml_permute(ctx, cur, 0, 2, 1, 3), width, n);
 }
 
-// Rows [keys.begin, keys.end) of the state from a column on -> a view [n_embd_head, n_keys, n_head_kv]
-ggml_tensor * view_keys(ggml_context * ctx, const key_value_rows & state, row_range keys, int64_t column) {
-    const size_t row = state.rows->nb[1];
-    return ggml_view_3d(ctx, state.rows, state.n_embd_head, keys.end - keys.begin, state.n_head_kv, row, static_cast<size_t>(state.n_embd_head) * sizeof(float),
-                        static_cast<size_t>(keys.begin) * row + static_cast<size_t>(column) * sizeof(float));
+// Runs of rows of the state from a column on, one behind the other -> [n_embd_head, n_keys, n_head_kv]; a single run is a view
+ggml_tensor * gather_keys(ggml_context * ctx, const key_value_rows & state, const std::vector<row_range> & runs, int64_t column) {
+    const size_t  row   = state.rows->nb[1];
+    ggml_tensor * whole = nullptr;
+    for (const auto & run : runs) {
+        ggml_tensor * keys = ggml_view_3d(ctx, state.rows, state.n_embd_head, run.end - run.begin, state.n_head_kv, row, static_cast<size_t>(state.n_embd_head) * sizeof(float),
+                                          static_cast<size_t>(run.begin) * row + static_cast<size_t>(column) * sizeof(float));
+        whole              = whole == nullptr ? keys : ggml_concat(ctx, whole, keys, 1);
+    }
+    return whole;
 }
 
 }  // namespace
@@ -177,14 +130,20 @@ ggml_tensor * device_rotate_and_store(graph & build, ggml_tensor * qkv, int64_t 
 }
 
 ggml_tensor * device_attention(graph & build, ggml_tensor * q, int64_t n_head, const key_value_rows & state, const std::vector<attention_segment> & segments) {
-    ggml_context * ctx   = build.context();
-    ggml_tensor *  whole = nullptr;
-    for (const auto & group : group_segments(segments)) {
-        const int64_t n     = group.queries.end - group.queries.begin;
+    ggml_context *        ctx   = build.context();
+    const attention_shape shape = { state.n_embd_head, n_head, state.n_head_kv, 1.0f };
+    ggml_tensor *         whole = nullptr;
+    for (const auto & [group, kept] : state.masks->find(build.where(), segments)) {
+        const int64_t n     = group.n_queries();
         ggml_tensor * heads = view_heads(ctx, view_rows(ctx, q, group.queries.begin, n), 0, state.n_embd_head, n_head);
-        ggml_tensor * mask  = group.masked ? build.input_f16(make_mask(group), group.keys.end - group.keys.begin, n) : nullptr;
-        ggml_tensor * cur   = attend(build, ggml_permute(ctx, heads, 0, 2, 1, 3), view_keys(ctx, state, group.keys, 0), view_keys(ctx, state, group.keys, state.width()), mask);
-        whole               = whole == nullptr ? cur : ggml_concat(ctx, whole, cur, 1);  // [n_head*n_embd_head, n + n]
+        ggml_tensor * mask  = kept;
+        if (group.masked && mask == nullptr) {
+            mask = build.input_f16(make_mask(group), group.n_keys(), n);
+        }
+        ggml_tensor * k   = gather_keys(ctx, state, group.keys, 0);
+        ggml_tensor * v   = gather_keys(ctx, state, group.keys, state.width());
+        ggml_tensor * cur = attend(build, ggml_permute(ctx, heads, 0, 2, 1, 3), k, v, mask, attention_flop(shape, group.segments));
+        whole             = whole == nullptr ? cur : ggml_concat(ctx, whole, cur, 1);  // [n_head*n_embd_head, n + n]
     }
     return whole;
 }

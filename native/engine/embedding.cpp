@@ -25,7 +25,10 @@ namespace gme {
 
 namespace {
 
-constexpr int32_t default_batch_tokens = 1536;  // two chunks of the decoder
+// Memory on a device was reckoned for the longest item: a batch takes no more, but for the little that the processor would take too.
+int64_t largest_batch(int64_t wanted, int64_t least, int64_t of_longest_item) {
+    return std::min(wanted, std::max(least, of_longest_item));
+}
 
 bool has_image(const gme_image & image) {
     return image.rgb != nullptr || image.width != 0 || image.height != 0;
@@ -70,8 +73,9 @@ void embed_pictures(gme_model & model, const gme_item * items, const std::vector
                     std::vector<decoder_sequence> & sequences, const stage_tap & tap) {
     std::vector<vision_input> pictures;
     std::vector<size_t>       owners;
-    int64_t                   n_patches = 0;
-    const auto                flush     = [&] {
+    const int64_t             n_patches_max = largest_batch(model.vision_backend().batch_patches(), 2048, 4ll * model.image_limits.tokens_max);
+    int64_t                   n_patches     = 0;
+    const auto                flush         = [&] {
         if (!pictures.empty()) {
             auto tokens = run_vision_tower(model.vision_backend(), *model.vision_config, model.vision, pictures, tap);
             for (size_t i = 0; i < owners.size(); i++) {
@@ -89,7 +93,7 @@ void embed_pictures(gme_model & model, const gme_item * items, const std::vector
             continue;
         }
         const int64_t n = static_cast<int64_t>(plan.grid_h) * plan.grid_w;
-        if (n_patches + n > vision_patches_max) {
+        if (n_patches + n > n_patches_max) {
             flush();
         }
         pictures.push_back({ make_pixel_values(model, items[index].image, plan, tap), plan.grid_h, plan.grid_w });
@@ -307,7 +311,7 @@ void embed_items(gme_model & model, const gme_item * items, int32_t n_items, con
             }
         };
     }
-    const int64_t        batch_tokens = params.n_batch_tokens > 0 ? params.n_batch_tokens : default_batch_tokens;
+    const int64_t        batch_tokens = params.n_batch_tokens > 0 ? params.n_batch_tokens : largest_batch(model.decoder_backend().batch_tokens(), 1536, model.tokens_max);
     const auto           order        = order_items(planned);
     const auto           twins        = find_twins(items, planned, order);
     std::vector<int32_t> pass;

@@ -111,12 +111,8 @@ class abort_scope {
 // The profile holds for one call only.
 class profile_scope {
   public:
-    profile_scope(gme_model & model, gme_stage_callback callback) : model_(model) {
-        model_.each_backend([&](gme::backend & each) { each.set_profile(callback == nullptr ? nullptr : &profile_); });
-    }
-    ~profile_scope() {
-        model_.each_backend([](gme::backend & each) { each.set_profile(nullptr); });
-    }
+    profile_scope(gme_model & model, gme_stage_callback callback) : model_(model) { collect(callback == nullptr ? nullptr : &profile_); }
+    ~profile_scope() { collect(nullptr); }
 
     void report(gme_stage_callback callback, void * data) const {
         for (const auto & stage : profile_.stages()) {
@@ -125,6 +121,10 @@ class profile_scope {
     }
 
   private:
+    void collect(gme::stage_profile * profile) {
+        model_.each_backend([profile](gme::backend & each) { each.set_profile(profile); });
+    }
+
     gme_model &        model_;
     gme::stage_profile profile_;
 };

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "device-attention.h"
 #include "device-ops.h"
 
 namespace gme {
@@ -247,7 +248,8 @@ ggml_tensor * view_rows(ggml_context * ctx, ggml_tensor * tensor, int64_t first,
 }
 
 void key_value_rows::add_to(state_memory & memory, const char * name, int64_t n_positions) {
-    rows = memory.add(name, 2 * width(), n_positions);
+    rows  = memory.add(name, 2 * width(), n_positions);
+    masks = std::make_shared<attention_masks>();
 }
 
 ggml_tensor * rotate_and_store(graph & build, ggml_tensor * qkv, int64_t n_head, const key_value_rows & state, int64_t first,

@@ -3,6 +3,8 @@
 // Shapes are ggml's: ne0 first, so [n_embd, n_tokens] is n_tokens rows. Everything is f32 except the weights.
 #pragma once
 
+#include <memory>
+
 #include "attention-kernel.h"
 #include "backend.h"
 #include "model-weights.h"
@@ -35,11 +37,14 @@ ggml_tensor * apply_norm(graph & build, const input_norm & norm, ggml_tensor * x
 // Rows [first, first+n) of a state tensor [ne0, …] as a view [ne0, n].
 ggml_tensor * view_rows(ggml_context * ctx, ggml_tensor * tensor, int64_t first, int64_t n);
 
+class attention_masks;
+
 // Keys and values of one layer, used again by the next: [2*n_embd_head*n_head_kv, n_positions], keys before values.
 struct key_value_rows {
     ggml_tensor * rows = nullptr;
     int64_t       n_embd_head = 0;
     int64_t       n_head_kv   = 0;
+    std::shared_ptr<attention_masks> masks;  // on a device, of all layers
 
     int64_t width() const { return n_embd_head * n_head_kv; }
     void    add_to(state_memory & memory, const char * name, int64_t n_positions);

@@ -138,7 +138,7 @@ ggml_tensor * finish_layer(graph & build, const decoder_state & state, const dec
 }
 
 void run_chunk(backend & backend, const decoder_layer & layer, decoder_state & state, int64_t first, int64_t n) {
-    graph                          build(backend, 64);
+    graph                          build(backend, 96);
     ggml_tensor *                  inpL = view_rows(build.context(), state.hidden, first, n);
     const input_norm               norm = { row_norm::rms, &layer.attn_norm, state.config.rms_eps };
     std::vector<attention_segment> segments;
@@ -179,7 +179,7 @@ std::vector<float> run_last_layer(backend & backend, const decoder_layer & layer
         last.push_back(static_cast<int32_t>(state.rows[segment].end - 1));
     }
     const auto     n = static_cast<int64_t>(last.size());
-    graph          build(backend, 64);
+    graph          build(backend, 96);
     ggml_context * ctx  = build.context();
     ggml_tensor *  rows = build.input_i32(last.data(), n);
     ggml_tensor *  inpL = build.staged(embed_stage, ggml_get_rows(ctx, state.hidden, rows));  // [n_embd, n]

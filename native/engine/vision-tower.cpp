@@ -53,19 +53,34 @@ vision_state::vision_state(const backend & backend, const vision_config & config
     write_rows(sin, 0, n_patches, positions.sin.data());
 }
 
-void embed_patches(backend & backend, const vision_weights & weights, const vision_input & picture, int64_t row, vision_state & state) {
-    std::vector<float> padded(static_cast<size_t>(std::min(backend.chunk_rows(), picture.n_patches())) * patch_row_padded, 0.0f);
-    for (int64_t first = 0; first < picture.n_patches(); first += backend.chunk_rows()) {
-        const int64_t n = std::min(backend.chunk_rows(), picture.n_patches() - first);
-        for (int64_t i = 0; i < n; i++) {  // [n, 588] -> [n, 608]
-            std::memcpy(padded.data() + i * patch_row_padded, picture.pixel_values.data() + (first + i) * patch_row, patch_row * sizeof(float));
+// The runs of patches that go into one graph: on a device pictures side by side, whose rows are reckoned each for itself.
+std::vector<row_range> patch_runs(const backend & backend, const vision_state & state) {
+    return backend.on_device() ? std::vector<row_range>{ { 0, state.n_patches } } : state.pictures;
+}
+
+// Patches [first, first+n) of all pictures, [n, 588] -> [n, 608]
+void pad_patches(const std::vector<vision_input> & pictures, const vision_state & state, int64_t first, int64_t n, std::vector<float> & padded) {
+    for (size_t i = 0; i < pictures.size(); i++) {
+        const row_range & rows = state.pictures[i];
+        for (int64_t row = std::max(first, rows.begin); row < std::min(first + n, rows.end); row++) {
+            std::memcpy(padded.data() + (row - first) * patch_row_padded, pictures[i].pixel_values.data() + (row - rows.begin) * patch_row, patch_row * sizeof(float));
         }
-        graph         build(backend, 8);
-        ggml_tensor * patches = build.input_f32(padded.data(), patch_row_padded, n);
-        build.stage("vision.embed");
-        ggml_tensor * cur = apply_product(build, stages, {}, patches, { { weights.patch_embd, nullptr } });  // [n_embd, n]
-        build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, row + first, n)));
-        build.run();
+    }
+}
+
+void embed_patches(backend & backend, const vision_weights & weights, const std::vector<vision_input> & pictures, vision_state & state) {
+    std::vector<float> padded(static_cast<size_t>(std::min(backend.chunk_rows(), state.n_patches)) * patch_row_padded, 0.0f);
+    for (const auto & run : patch_runs(backend, state)) {
+        for (int64_t first = run.begin; first < run.end; first += backend.chunk_rows()) {
+            const int64_t n = std::min(backend.chunk_rows(), run.end - first);
+            pad_patches(pictures, state, first, n, padded);
+            graph         build(backend, 8);
+            ggml_tensor * patches = build.input_f32(padded.data(), patch_row_padded, n);
+            build.stage("vision.embed");
+            ggml_tensor * cur = apply_product(build, stages, {}, patches, { { weights.patch_embd, nullptr } });  // [n_embd, n]
+            build.add(ggml_cpy(build.context(), cur, view_rows(build.context(), state.hidden, first, n)));
+            build.run();
+        }
     }
 }
 
@@ -119,13 +134,13 @@ void run_block(backend & backend, const vision_block & block, const vision_state
     build.run();
 }
 
-// Image tokens of the patches [begin, end) of one picture.
-std::vector<float> merge(backend & backend, const vision_weights & weights, const vision_state & state, row_range picture) {
+// Image tokens of the patches [begin, end), whole pictures.
+std::vector<float> merge(backend & backend, const vision_weights & weights, const vision_state & state, row_range run) {
     const auto         n_embd = static_cast<int64_t>(state.config.n_embd);
     std::vector<float> tokens;
-    tokens.reserve(static_cast<size_t>((picture.end - picture.begin) / 4) * static_cast<size_t>(state.config.n_output));
-    for (int64_t first = picture.begin; first < picture.end; first += backend.chunk_rows()) {
-        const int64_t n = std::min(backend.chunk_rows(), picture.end - first);
+    tokens.reserve(static_cast<size_t>((run.end - run.begin) / 4) * static_cast<size_t>(state.config.n_output));
+    for (int64_t first = run.begin; first < run.end; first += backend.chunk_rows()) {
+        const int64_t n = std::min(backend.chunk_rows(), run.end - first);
         graph         build(backend, 24);
         build.stage("vision.merger");
         ggml_tensor * cur = apply_norm(build, { row_norm::layer, &weights.post_ln, state.config.norm_eps }, view_rows(build.context(), state.hidden, first, n));
@@ -150,17 +165,21 @@ std::vector<std::vector<float>> run_vision_tower(backend & backend, const vision
             tap(name, read_rows(state.hidden, 0, state.n_patches).data(), state.n_patches, config.n_embd);
         }
     };
-    for (size_t i = 0; i < pictures.size(); i++) {
-        embed_patches(backend, weights, pictures[i], state.pictures[i].begin, state);
-    }
+    embed_patches(backend, weights, pictures, state);
     tap_hidden("vision.patch_embed");
     for (size_t il = 0; il < weights.blocks.size(); il++) {
         run_block(backend, weights.blocks[il], state);
         tap_hidden("vision.block." + std::to_string(il));
     }
+    std::vector<float> merged;
+    for (const auto & run : patch_runs(backend, state)) {
+        const auto tokens = merge(backend, weights, state, run);
+        merged.insert(merged.end(), tokens.begin(), tokens.end());
+    }
     std::vector<std::vector<float>> tokens;
     for (const auto & picture : state.pictures) {
-        tokens.push_back(merge(backend, weights, state, picture));
+        const auto at = [&](int64_t patch) { return merged.begin() + patch / 4 * config.n_output; };
+        tokens.emplace_back(at(picture.begin), at(picture.end));
         if (tap) {
             tap("vision.merger", tokens.back().data(), (picture.end - picture.begin) / 4, config.n_output);
         }

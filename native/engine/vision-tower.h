@@ -17,9 +17,6 @@ struct vision_input {
     int64_t n_patches() const { return static_cast<int64_t>(grid_h) * grid_w; }
 };
 
-// Patches of several pictures that run together at most; one picture may have more.
-constexpr int64_t vision_patches_max = 2048;
-
 // Pictures side by side in one run; each sees only itself. Image tokens of each, [grid_h*grid_w/4, n_output] f32. The taps show the
 // rows of all pictures. Errors: GME_ABORTED, GME_OUT_OF_MEMORY.
 std::vector<std::vector<float>> run_vision_tower(backend & backend, const vision_config & config, const vision_weights & weights,

@@ -1,6 +1,8 @@
 // gme-tool: the engine without Node. Embeds one input and prints the vector, or the taps of every stage.
 //
-//   gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--device NAME] [--library F] [--devices] [--repeat N] [--taps]
+//   gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--device NAME] [--library F] [--devices] [--info] [--repeat N] [--taps]
+//   gme-tool MODEL … --cases LIST --vectors F                                                many items in one call (cases.cpp)
+//   gme-tool MODEL … --bench [--works W,…] [--batches N,…] [--seconds S]                     speed (bench.cpp)
 //
 // Pictures come as binary PPM (P6, 8 bit), because decoding belongs to JavaScript. With --taps one line per stage: name,
 // shape, and the L2 norm of its numbers.
@@ -14,7 +16,41 @@
 #include <string>
 #include <vector>
 
-#include "gme.h"
+#include "picture-file.h"
+#include "tool.h"
+
+namespace tool {
+
+std::vector<uint8_t> read_ppm(const std::string & path, gme_image & image) {
+    std::ifstream file(path, std::ios::binary);
+    std::string   magic;
+    int           largest = 0;
+    file >> magic >> image.width >> image.height >> largest;
+    file.get();
+    if (magic != "P6" || largest != 255 || image.width < 1 || image.height < 1) {
+        std::fprintf(stderr, "%s: not a binary 8-bit PPM\n", path.c_str());
+        std::exit(1);
+    }
+    std::vector<uint8_t> rgb(static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3);
+    file.read(reinterpret_cast<char *>(rgb.data()), static_cast<std::streamsize>(rgb.size()));
+    return rgb;
+}
+
+void fail(gme_error * error) {
+    std::fprintf(stderr, "%s: %s (field %s, found %s, expected %s)\n", error->code, error->message, error->field, error->value, error->expected);
+    gme_error_free(error);
+    std::exit(1);
+}
+
+void fail(const std::string & message) {
+    std::fprintf(stderr, "%s\n", message.c_str());
+    std::exit(1);
+}
+
+}  // namespace tool
+
+using tool::fail;
+using tool::read_ppm;
 
 namespace {
 
@@ -24,10 +60,15 @@ struct arguments {
     bool              has_text = false, taps = false, devices = false;
     gme_load_params   load     = gme_load_params_default();
     int               repeat   = 1;
+    bool              info = false, bench = false;
+    std::string       cases, vectors;
+    tool::bench_options bench_with;
 };
 
 [[noreturn]] void usage() {
-    std::fprintf(stderr, "usage: gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--device NAME] [--library F] [--devices] [--repeat N] [--taps]\n");
+    std::fprintf(stderr, "usage: gme-tool MODEL [--mmproj F] [--text T] [--ppm F] [--instruction T] [--threads N] [--mrope] [--single-resize] [--cpu portable|avx2|avx512] [--device NAME] [--library F] [--devices] [--info] [--repeat N] [--taps]\n"
+                         "       gme-tool MODEL ... --cases LIST --vectors F\n"
+                         "       gme-tool MODEL ... --bench [--works texts,pictures-256,...] [--batches 1,16,...] [--seconds S]\n");
     std::exit(2);
 }
 
@@ -53,37 +94,23 @@ arguments read_arguments(int argc, char ** argv) {
         else if (name == "--device") args.device = value();
         else if (name == "--library") args.libraries.push_back(value());
         else if (name == "--devices") args.devices = true;
+        else if (name == "--info") args.info = true;
+        else if (name == "--cases") args.cases = value();
+        else if (name == "--vectors") args.vectors = value();
+        else if (name == "--bench") args.bench = true;
+        else if (name == "--works") args.bench_with.works = value();
+        else if (name == "--batches") args.bench_with.batches = value();
+        else if (name == "--seconds") args.bench_with.seconds = std::atof(value().c_str());
         else if (name == "--mrope") args.load.positions = GME_POSITIONS_MROPE;
         else if (name == "--single-resize") args.load.loader_resize = GME_TOGGLE_OFF;
         else if (name == "--taps") args.taps = true;
         else if (name[0] == '-' || !args.model.empty()) usage();
         else args.model = name;
     }
-    if (args.model.empty() && !args.devices) {
+    if ((args.model.empty() && !args.devices) || args.cases.empty() != args.vectors.empty()) {
         usage();
     }
     return args;
-}
-
-std::vector<uint8_t> read_ppm(const std::string & path, gme_image & image) {
-    std::ifstream file(path, std::ios::binary);
-    std::string   magic;
-    int           largest = 0;
-    file >> magic >> image.width >> image.height >> largest;
-    file.get();
-    if (magic != "P6" || largest != 255 || image.width < 1 || image.height < 1) {
-        std::fprintf(stderr, "%s: not a binary 8-bit PPM\n", path.c_str());
-        std::exit(1);
-    }
-    std::vector<uint8_t> rgb(static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3);
-    file.read(reinterpret_cast<char *>(rgb.data()), static_cast<std::streamsize>(rgb.size()));
-    return rgb;
-}
-
-void fail(gme_error * error) {
-    std::fprintf(stderr, "%s: %s (field %s, found %s, expected %s)\n", error->code, error->message, error->field, error->value, error->expected);
-    gme_error_free(error);
-    std::exit(1);
 }
 
 void print_tap(const char * name, const float * data, int64_t n_rows, int64_t n_columns, void *) {
@@ -105,26 +132,8 @@ void print_devices() {
     gme_string_free(json);
 }
 
-}  // namespace
-
-int main(int argc, char ** argv) {
-    arguments args   = read_arguments(argc, argv);
-    args.load.mmproj = args.mmproj.empty() ? nullptr : args.mmproj.c_str();
-    args.load.device = args.device.empty() ? nullptr : args.device.c_str();
-    gme_model * model = nullptr;
-    gme_error * error = nullptr;
-    for (const auto & library : args.libraries) {
-        if (gme_device_library_add(library.c_str(), &error) != GME_STATUS_OK) {
-            fail(error);
-        }
-    }
-    if (args.devices) {
-        print_devices();
-        return 0;
-    }
-    if (gme_model_load(args.model.c_str(), &args.load, &model, &error) != GME_STATUS_OK) {
-        fail(error);
-    }
+void embed_one(gme_model * model, const arguments & args) {
+    gme_error *          error = nullptr;
     gme_item             item = {};
     std::vector<uint8_t> rgb;
     if (args.has_text) item.text = { args.text.data(), args.text.size() };
@@ -148,6 +157,37 @@ int main(int argc, char ** argv) {
         for (const float value : embedding) {
             std::printf("%.9g\n", static_cast<double>(value));
         }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char ** argv) {
+    arguments args   = read_arguments(argc, argv);
+    args.load.mmproj = args.mmproj.empty() ? nullptr : args.mmproj.c_str();
+    args.load.device = args.device.empty() ? nullptr : args.device.c_str();
+    gme_model * model = nullptr;
+    gme_error * error = nullptr;
+    for (const auto & library : args.libraries) {
+        if (gme_device_library_add(library.c_str(), &error) != GME_STATUS_OK) {
+            fail(error);
+        }
+    }
+    if (args.devices) {
+        print_devices();
+        return 0;
+    }
+    if (gme_model_load(args.model.c_str(), &args.load, &model, &error) != GME_STATUS_OK) {
+        fail(error);
+    }
+    if (args.info) {
+        std::printf("%s\n", gme_model_info(model));
+    } else if (!args.cases.empty()) {
+        tool::run_cases(model, args.cases, args.vectors);
+    } else if (args.bench) {
+        tool::run_bench(model, args.bench_with);
+    } else {
+        embed_one(model, args);
     }
     gme_model_free(model);
     return 0;

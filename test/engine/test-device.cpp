@@ -102,6 +102,47 @@ void check_sizes(const std::string & folder) {
     pair_of_models(folder, "tiny-a").compare({ text_item(words.substr(0, 12000)) }, "a text in several chunks");
 }
 
+int64_t count_graphs(engine::model & model, const std::vector<gme_item> & items) {
+    int64_t          n_graphs = 0;
+    gme_embed_params params   = gme_embed_params_default();
+    params.profile_data       = &n_graphs;
+    params.profile            = [](const char * stage, double, double, int64_t runs, void * to) {
+        if (std::strcmp(stage, "host.plan") == 0) {
+            *static_cast<int64_t *>(to) = runs;
+        }
+    };
+    const auto profiled = model.embed(items, params);
+    check(!profiled.empty() && profiled == model.embed(items), "vectors with a profile equal those without to the bit");
+    return n_graphs;
+}
+
+// Graphs of a batch: as many as of one item, while its rows fit into one chunk.
+void check_graphs(const std::string & folder) {
+    gme_load_params params  = on_device(stand_in);
+    params.image_tokens_min = 4;
+    engine::model            model(folder + "/gguf/tiny-a-f32.gguf", folder + "/gguf/mmproj-tiny-a-f32.gguf", 2, params);
+    std::vector<std::string> texts;
+    std::vector<picture>     thumbnails;
+    for (int i = 0; i < 64; i++) {
+        texts.push_back("text " + std::to_string(i * 7919) + " of a batch");
+    }
+    for (uint64_t i = 0; i < 16; i++) {
+        thumbnails.emplace_back(56, 56, i);
+    }
+    std::vector<gme_item> text_items, picture_items;
+    for (const auto & text : texts) {
+        text_items.push_back(text_item(text));
+    }
+    for (const auto & thumbnail : thumbnails) {
+        picture_items.push_back(picture_item(thumbnail));
+    }
+    model.embed({ text_items[0] });  // the opening is known from here on
+    const int64_t one_text = count_graphs(model, { text_items[0] }), all_texts = count_graphs(model, text_items);
+    check(one_text == 4 && all_texts == one_text, "64 texts take the graphs of one: " + std::to_string(all_texts) + " and " + std::to_string(one_text));
+    const int64_t one_picture = count_graphs(model, { picture_items[0] }), all_pictures = count_graphs(model, picture_items);
+    check(one_picture == 9 && all_pictures == one_picture, "16 pictures take the graphs of one: " + std::to_string(all_pictures) + " and " + std::to_string(one_picture));
+}
+
 void check_stops(const std::string & folder) {
     engine::model    model(folder + "/gguf/tiny-a-f32.gguf", "", 2, on_device(stand_in));
     const auto       good = model.embed({ text_item("a cat") });
@@ -161,6 +202,7 @@ int main(int argc, char ** argv) {
     check_vectors(folder, "tiny-a");
     check_vectors(folder, "tiny-b");
     check_sizes(folder);
+    check_graphs(folder);
     check_stops(folder);
     check_not_finite(folder);
     check_names(folder);
