@@ -11,6 +11,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { llvmVersion, version as zigVersion } from "./prebuild/zig-toolchain.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const read = (...parts) => readFileSync(join(root, ...parts), "utf8");
@@ -126,6 +127,25 @@ function unicodeTables() {
   };
 }
 
+/** What zig's clang links into the binaries for Linux (scripts/prebuild). */
+function compilerParts() {
+  const part = (name, version, licenses) => ({
+    "bom-ref": `${name.replaceAll(" ", "-")}@${version}`,
+    type: "library",
+    name,
+    version,
+    scope: "required",
+    description: `linked into the binaries for Linux by zig ${zigVersion}`,
+    licenses,
+  });
+  const startFiles = [{ license: { name: "LGPL-2.1-or-later with the permission to link" } }, { license: { id: "MIT" } }];
+  return [
+    part("LLVM libc++", llvmVersion, [{ expression: "Apache-2.0 WITH LLVM-exception" }]),
+    part("zig compiler-rt", zigVersion, [{ license: { id: "MIT" } }]),
+    part("C start files", `as in zig ${zigVersion}`, startFiles),
+  ];
+}
+
 /** PDFium names no version of itself: the sum of the file that the package carries stands for it. */
 function pdfium() {
   const { version } = readJson("package-lock.json").packages["node_modules/@hyzyla/pdfium"];
@@ -172,7 +192,7 @@ function libvipsParts() {
 /** Everything that npm cannot see; test/package/sbom.test.ts holds it against THIRD_PARTY_NOTICES.md. */
 function nativeParts() {
   const compiled = [compiledIn("node-addon-api"), compiledIn("node-api-headers")];
-  return [...ggmlParts(), ...compiled, unicodeTables(), pdfium(), ...libvipsParts()];
+  return [...ggmlParts(), ...compiled, unicodeTables(), ...compilerParts(), pdfium(), ...libvipsParts()];
 }
 
 // Numbered by its contents, so that the same bill has the same number.

@@ -19,7 +19,9 @@ import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const folder = join(root, "vendor", "zig");
-const version = "0.17.1";
+export const version = "0.17.1";
+/** Of the C++ library that it links in: _LIBCPP_VERSION in lib/libcxx/include/__config. */
+export const llvmVersion = "22.1.8";
 const wheels = {
   x64: {
     platform: "manylinux_2_12_x86_64",

@@ -15,7 +15,7 @@ const entries = Object.entries<Entry>(lock.packages).filter(([path]) => path !==
 const hooks = ["preinstall", "install", "postinstall"];
 
 // They are for building and testing; .npmrc's ignore-scripts keeps them from running.
-const developmentWithScripts = ["node_modules/esbuild"];
+const developmentWithScripts = ["node_modules/esbuild", "node_modules/yarn"];
 
 t.test("our package has no script that npm runs at installation", async (t) => {
   for (const hook of [...hooks, "prepare", "prepublish", "preprepare", "postprepare"])

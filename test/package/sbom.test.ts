@@ -1,6 +1,6 @@
 // scripts/sbom.mjs: the bill's structure, and its native parts against THIRD_PARTY_NOTICES.md and the pins.
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { root } from "../helpers/fixtures";
@@ -13,7 +13,7 @@ interface Component {
   purl?: string;
   scope: string;
   hashes?: { alg: string; content: string }[];
-  licenses?: { license: { id?: string; name?: string }; expression?: string }[];
+  licenses?: { license?: { id?: string; name?: string }; expression?: string }[];
   properties?: { name: string; value: string }[];
   externalReferences?: { hashes?: { alg: string; content: string }[] }[];
 }
@@ -90,6 +90,9 @@ const natives: Record<string, RegExp[]> = {
   "node-addon-api": [/node-addon-api\]/, /\bMIT\b/],
   "node-api-headers": [/node-api-headers\]/, /\bMIT\b/],
   "Unicode character data": [/Unicode character data/, /unicode-tables\.cpp/, /Unicode-3\.0/],
+  "LLVM libc++": [/libc\+\+, libc\+\+abi and libunwind/, /Apache-2\.0 WITH LLVM-exception/],
+  "zig compiler-rt": [/zig\].*compiler-rt/, /\bMIT\b/],
+  "C start files": [/start files of glibc [\d.]+ and musl/, /LGPL-2\.1-or-later with the permission to link/, /\bMIT\b/],
   PDFium: [/\[PDFium\]/, /Apache-2\.0/, /BSD-3-Clause/],
   libvips: [/\[libvips\]/, /LGPL-3\.0-or-later/],
 };
@@ -106,8 +109,8 @@ t.test("every native part stands in the bill and in THIRD_PARTY_NOTICES.md, with
       lines.some((line) => patterns.every((pattern) => pattern.test(line))),
       `THIRD_PARTY_NOTICES.md: ${name}`,
     );
-    for (const { license } of named(name)?.licenses ?? []) {
-      const id = license.id ?? license.name ?? "";
+    for (const { license, expression } of named(name)?.licenses ?? []) {
+      const id = expression ?? license?.id ?? license?.name ?? "";
       t.ok(
         patterns.some((pattern) => pattern.test(id)),
         `${name}: ${id}`,
@@ -115,6 +118,16 @@ t.test("every native part stands in the bill and in THIRD_PARTY_NOTICES.md, with
     }
     t.ok((named(name)?.licenses ?? []).length > 0, name);
   }
+});
+
+t.test("the notices name the versions of what the compiler links in", async (t) => {
+  const { llvmVersion, version } = await import(join(root, "scripts", "prebuild", "zig-toolchain.mjs"));
+  t.ok(notices.includes(`libunwind ${llvmVersion}`));
+  t.ok(notices.includes(`compiler-rt ${version}`));
+  const config = join(root, "vendor", "zig", "lib", "libcxx", "include", "__config");
+  if (!existsSync(config)) return t.comment("zig is not laid here: its own number is not compared");
+  const [major, minor, patch] = llvmVersion.split(".").map(Number);
+  t.match(readFileSync(config, "utf8"), `_LIBCPP_VERSION ${major * 10_000 + minor * 100 + patch}\n`);
 });
 
 t.test("every direct dependency has its line in THIRD_PARTY_NOTICES.md, with its licence", async (t) => {
