@@ -70,7 +70,8 @@ export class IndexSession implements EngineCalls {
   }
 
   async thumbnail(key: string): Promise<Uint8Array | undefined> {
-    return (await this.entry(key, true))?.thumbnail;
+    const thumbnail = (await this.entry(key, true))?.thumbnail;
+    return thumbnail && new Uint8Array(thumbnail); // alone: a message carries all of the memory that a view looks into
   }
 
   async pathOf(key: string): Promise<string | undefined> {
