@@ -27,7 +27,7 @@ export interface ModelInfo {
   readonly dimensions: number;
   /** false: a decoder without a vision tower; pictures reject with GME_MODEL_NO_VISION. */
   readonly vision: boolean;
-  /** `cpu`, or the device that the decoder runs on. */
+  /** `cpu`, or the device that the decoder runs on; of several engines each one's, with commas. */
   readonly device: string;
   /** What its driver calls it; empty for the processor. */
   readonly deviceDescription: string;
@@ -35,6 +35,7 @@ export interface ModelInfo {
   readonly visionDevice: string;
   /** Why not all of it is on the device that could have been, with the numbers; empty otherwise. */
   readonly deviceNote: string;
+  /** Of all engines together. */
   readonly threads: number;
   /** Bytes that the model takes now, read anew at each look; zeros once it is closed. */
   readonly memory: ModelMemory;

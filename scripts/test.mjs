@@ -40,6 +40,8 @@ const longest = [
   "test/convert/killed.test.ts",
   "test/index-store/signals.test.ts",
   "test/isolated/engine.test.ts",
+  "test/devices/every-card.test.ts",
+  "test/isolated/team.test.ts",
   "test/index-store/new-user.test.ts",
   "test/crawl/folder-watch.test.ts",
   "test/cli/search.test.ts",

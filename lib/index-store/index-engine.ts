@@ -41,11 +41,6 @@ export class IndexEngine {
     return this.started?.use();
   }
 
-  /** So many calls are computed at the same time. */
-  get engines(): number {
-    return this.started?.engines ?? 1;
-  }
-
   async close(): Promise<void> {
     await this.starting?.then(
       (engine) => engine.close(),

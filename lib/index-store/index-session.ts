@@ -204,9 +204,11 @@ async function openSession(
   engine.onMessage = (message) => report.emit({ type: "engine", message });
   const warning = await fileSystemWarning(place);
   if (warning !== undefined) report.emit({ type: "engine", message: warning });
+  let engines = 1;
   if (access.table === undefined || engine.hasModel) {
-    const { info } = await engine.get(access.table?.pin, signal);
-    access.table ??= await EntryTable.create(place, pinFor(info));
+    const started = await engine.get(access.table?.pin, signal);
+    engines = started.engines ?? 1;
+    access.table ??= await EntryTable.create(place, pinFor(started.info));
   }
   const table = access.table as EntryTable;
   const crash = new CrashPoints();
@@ -222,7 +224,7 @@ async function openSession(
     ...{ table, writer, failures, report, crash, embedder, onChanged, maxErrors, signal },
     largestBatch: Math.min(largestBatch, limits.rows),
     mostUncommitted: 2 * limits.rows,
-    engines: engine.engines,
+    engines,
   });
   return { table, report, failures, writer, run, crash, embedder, changed };
 }
