@@ -81,7 +81,7 @@ export interface NativeRoofline {
   tokens: number;
   /** The weights in another layout than the file's. */
   repacked: boolean;
-  /** 1e9 bytes per second, read from a buffer beyond the caches by all threads. */
+  /** 1e9 bytes per second, read from a buffer beyond the caches by all threads or by the device. */
   readGigabytesPerSecond: number;
 }
 
@@ -174,8 +174,8 @@ export interface NativeBinding {
   ): NativeJob<Uint8Array>;
   /** rows + scale * b·a, as f32 bytes; the rows are whole rows of a weight. */
   addLowRank(type: NativeNumberType, rows: Uint8Array, update: NativeLowRank): NativeJob<Uint8Array>;
-  /** ggml's own matrix product by weights of `type` and the reading of memory, for about `seconds` (0…600). */
-  roofline(type: string, options: { threads: number; seconds: number }): NativeJob<NativeRoofline>;
+  /** ggml's own matrix product by weights of `type` and the reading of memory, for about `seconds` (0…600), on the processor or a device. */
+  roofline(type: string, options: { device?: string; threads: number; seconds: number }): NativeJob<NativeRoofline>;
   readonly version: { ggml: string; engine: string };
 }
 

@@ -81,7 +81,7 @@ export async function bench(model: string, options: BenchOptions = {}): Promise<
       machine: describeMachine(threads),
       model: { ...{ name, file, visionFile, type, parameters, fingerprint }, visionType: visionType(gme), ...weights },
       rounds: plan.rounds,
-      rooflines: rooflines.decoder.type === rooflines.vision.type ? [rooflines.decoder] : Object.values(rooflines),
+      rooflines: before.decoder === before.vision ? [rooflines.decoder] : Object.values(rooflines),
       ...(first && { first }),
       works: reports,
       pictureCost: pictureCost(reports),
@@ -192,11 +192,13 @@ async function measureRooflines(
   signal?: AbortSignal,
 ): Promise<PartRooflines> {
   steps.next("the machine's limits");
-  const { type, threads } = gme.info;
-  const measure = (type: string) => roofline({ type, threads, seconds: plan.rooflineSeconds, signal });
-  const decoder = await measure(type);
-  const tower = visionType(gme) ?? type;
-  return { decoder, vision: tower === type ? decoder : await measure(tower) };
+  const { type, threads, device, visionDevice } = gme.info;
+  const measure = (type: string, device: string) =>
+    roofline({ type, device, threads, seconds: plan.rooflineSeconds, signal });
+  const decoder = await measure(type, device);
+  const tower = { type: visionType(gme) ?? type, device: visionDevice || device };
+  const isSame = tower.type === type && tower.device === device;
+  return { decoder, vision: isSame ? decoder : await measure(tower.type, tower.device) };
 }
 
 function better(a: Roofline, b: Roofline): Roofline {

@@ -34,8 +34,8 @@ function headLines({ machine, model, rooflines, rounds }: BenchReport): string[]
     `${cpu}, ${cores} cores, ${threads} threads, ${(memoryBytes / 2 ** 30).toFixed(0)} GiB; ggml ${ggml}, Node ${node}`,
     ...(instructionSets.length > 0 ? [instructionSets.join(" ")] : []),
     ...rooflines.map(
-      ({ type, gflops, weights: [rows, columns], tokens, repacked, readGigabytesPerSecond }) =>
-        `roofline ${type}: ${gflops.toFixed(1)} GFLOP/s (${rows}×${columns} by ${tokens} rows${repacked ? ", repacked" : ""}), memory ${readGigabytesPerSecond.toFixed(1)} GB/s`,
+      ({ type, device, gflops, weights: [rows, columns], tokens, repacked, readGigabytesPerSecond }) =>
+        `roofline ${type}${device === "cpu" ? "" : ` on ${device}`}: ${gflops.toFixed(1)} GFLOP/s (${rows}×${columns} by ${tokens} rows${repacked ? ", repacked" : ""}), memory ${readGigabytesPerSecond.toFixed(1)} GB/s`,
     ),
   ];
 }

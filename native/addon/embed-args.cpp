@@ -413,12 +413,13 @@ bool ArgsReader::quantize(napi_value from, napi_value rows, napi_value to, napi_
 
 bool ArgsReader::roofline(napi_value type, napi_value options, roofline_args * out) {
     napi_value seconds;
+    bool has_device;
     if (!text(type, "type", &out->type)) {
         return false;
     }
     code_ = "GME_OPTION_INVALID";
-    if (!object(options, "options") || !integer_option(options, "threads", 1, threads_max, "an integer in 1..512", &out->n_threads) ||
-        !property(options, "seconds", &seconds)) {
+    if (!object(options, "options") || !optional_text(options, "device", "options", &has_device, &out->device) ||
+        !integer_option(options, "threads", 1, threads_max, "an integer in 1..512", &out->n_threads) || !property(options, "seconds", &seconds)) {
         return false;
     }
     return napi_get_value_double(env_, seconds, &out->seconds) == napi_ok || fail("seconds", seconds, "a number");

@@ -86,6 +86,7 @@ struct low_rank_args {
 
 struct roofline_args {
     std::string type;
+    std::string device;  // empty: the processor
     int32_t     n_threads = 1;
     double      seconds   = 0;
 };

@@ -104,7 +104,7 @@ napi_value QuantizeJob::result(napi_env env) {
 
 void RooflineJob::run(EngineThread &) {
     gme_error * error = nullptr;
-    const gme_status status = gme_roofline_measure(args_.type.c_str(), args_.n_threads, args_.seconds, abort_asked, static_cast<Job *>(this),
+    const gme_status status = gme_roofline_measure(args_.type.c_str(), args_.device.c_str(), args_.n_threads, args_.seconds, abort_asked, static_cast<Job *>(this),
                                                    &roofline_, &error);
     conclude(status, error);
 }

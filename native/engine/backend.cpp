@@ -296,6 +296,10 @@ double graph::section_flop(int first, int end) const {
 }
 
 void graph::run() {
+    if (backend_.profile_ != nullptr && (sections_.empty() || sections_.front().first > 0)) {
+        sections_.insert(sections_.begin(), { "other", 0, 0 });
+    }
+    const auto section_of = sections_by_node();  // none without a profile
     {
         const stage_timer timer(backend_.on_device() ? backend_.profile_ : nullptr, "host.plan");
         backend_.plan_memory(nodes_);
@@ -310,10 +314,7 @@ void graph::run() {
     if (backend_.profile_ == nullptr) {
         return backend_.compute(nodes_);
     }
-    if (sections_.empty() || sections_.front().first > 0) {
-        sections_.insert(sections_.begin(), { "other", 0, 0 });
-    }
-    backend_.on_device() ? run_on_device() : run_sections();
+    backend_.on_device() ? run_on_device(section_of) : run_sections();
 }
 
 void graph::run_sections() {
@@ -373,25 +374,38 @@ class run_clock : public node_watch {
 
 }  // namespace
 
-// Sections are cut where the processor takes over from the device or gives back to it; what it does is a stage of its own.
-void graph::run_on_device() {
-    std::vector<device_run> runs;
+// The section of every node. A device may bring nodes into another order when their memory is planned.
+std::unordered_map<const ggml_tensor *, size_t> graph::sections_by_node() const {
+    std::unordered_map<const ggml_tensor *, size_t> found;
     for (size_t i = 0; i < sections_.size(); i++) {
-        const section & part  = sections_[i];
-        const int       end   = i + 1 < sections_.size() ? sections_[i + 1].first : ggml_graph_n_nodes(nodes_);
-        const size_t    first = runs.size();
-        bool            falls = false;
-        for (int node = part.first; node < end; node++) {
-            ggml_tensor * cur     = ggml_graph_node(nodes_, node);
-            const bool    changes = !ggml_op_is_empty(cur->op) && backend_.gpu().falls_back(cur) != falls;
-            falls                 = falls != changes;
-            if (runs.size() == first || changes) {
-                runs.push_back({ part.name + std::string(falls ? stage_profile::on_processor : ""), cur, runs.size() == first ? part.flop : 0 });
-            }
-            runs.back().last = cur;
-            runs.back().flop += section_flop(node, node + 1);
+        const int end = i + 1 < sections_.size() ? sections_[i + 1].first : ggml_graph_n_nodes(nodes_);
+        for (int node = sections_[i].first; node < end; node++) {
+            found[ggml_graph_node(nodes_, node)] = i;
         }
-        if (end == part.first && part.flop > 0) {
+    }
+    return found;
+}
+
+// A run ends where the next node is of another section, or where the processor takes over from the device or gives back to it; what it does
+// is a stage of its own.
+void graph::run_on_device(const std::unordered_map<const ggml_tensor *, size_t> & section_of) {
+    std::vector<device_run> runs;
+    size_t                  current = sections_.size();
+    bool                    falls   = false;
+    for (int i = 0; i < ggml_graph_n_nodes(nodes_); i++) {
+        ggml_tensor * node    = ggml_graph_node(nodes_, i);
+        const size_t  section = section_of.at(node);
+        const bool    changes = !ggml_op_is_empty(node->op) && backend_.gpu().falls_back(node) != falls;
+        falls                 = falls != changes;
+        if (section != current || changes) {
+            runs.push_back({ sections_[section].name + std::string(falls ? stage_profile::on_processor : ""), node, 0 });
+            current = section;
+        }
+        runs.back().last = node;
+        runs.back().flop += section_flop(i, i + 1);
+    }
+    for (const auto & part : sections_) {
+        if (part.flop > 0) {
             backend_.profile_->add(part.name, 0, part.flop);
         }
     }

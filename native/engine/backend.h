@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "cpu-library.h"
@@ -172,7 +173,8 @@ class graph {
     double product_flop(int first, int end) const;
     double section_flop(int first, int end) const;
     void   run_sections();
-    void   run_on_device();
+    std::unordered_map<const ggml_tensor *, size_t> sections_by_node() const;
+    void   run_on_device(const std::unordered_map<const ggml_tensor *, size_t> & section_of);
     void   run_section(const section & part, int end);
 
     class backend &      backend_;

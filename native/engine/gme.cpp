@@ -318,9 +318,9 @@ gme_status gme_add_low_rank(const char * type, const void * rows, int64_t n_rows
     return guarded(error, [&] { gme::add_low_rank(type, rows, n_rows, n_columns, a, b, rank, scale, target); });
 }
 
-gme_status gme_roofline_measure(const char * type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
+gme_status gme_roofline_measure(const char * type, const char * device, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
                                 gme_roofline * roofline, gme_error ** error) {
-    return guarded(error, [&] { *roofline = gme::measure_roofline(type, n_threads, seconds, abort, abort_data); });
+    return guarded(error, [&] { *roofline = gme::measure_roofline(type, device == nullptr ? "" : device, n_threads, seconds, abort, abort_data); });
 }
 
 }  // extern "C"

@@ -207,12 +207,13 @@ typedef struct gme_roofline {
     double  gflops;                      // 1e9 multiplications and additions per second of the fastest product below
     int64_t n_in, n_out, n_tokens;       // its shape: weights [n_out, n_in] times rows [n_tokens, n_in]
     bool    repacked;                    // with the weights in another layout than the file's
-    double  read_gigabytes_per_second;   // 1e9 bytes: a buffer larger than the caches read by all threads, best pass
+    double  read_gigabytes_per_second;   // 1e9 bytes: a buffer larger than the caches read by all threads, or by the device; best pass
 } gme_roofline;
 
 // Best of several sizes of ggml's matrix product, weights of `type`, f32 rows, f32 accumulation, random numbers, in a thread pool of
-// its own, and of reading memory; for about `seconds` (0…600; 0: the small sizes once). Takes up to 0.5 GiB meanwhile.
-GME_API gme_status gme_roofline_measure(const char * type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
+// its own, and of reading memory; for about `seconds` (0…600; 0: the small sizes once). Takes up to 0.5 GiB meanwhile. On the processor
+// (`device` NULL or "cpu"), or on the device of this name, its products and its memory.
+GME_API gme_status gme_roofline_measure(const char * type, const char * device, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data,
                                 gme_roofline * roofline, gme_error ** error);
 
 #ifdef __cplusplus

@@ -5,6 +5,9 @@
 //             several sizes in turns until the time is over -> GFLOP/s of the fastest run of the fastest size
 //   memory:   a buffer beyond the caches, a part per thread -> read in turns -> GB/s of the fastest pass
 //
+// On a device the same with weights and rows in its memory, as many products in a graph as it takes to hide the start of one; its memory is
+// read by a product with one row.
+//
 // The product is ggml's and not ours on purpose: a yardstick that does not move when our kernels do. Short texts are bound by reading
 // the weights, long ones and pictures by the product.
 
@@ -44,6 +47,9 @@ constexpr product_size product_sizes[] = {
     { 4096, 4096, 512 }, { 1536, 1536, 1024 }, { 8960, 1536, 512 }, { 1536, 8960, 1024 },
 };
 
+// What keeps all of a large graphics card at work.
+constexpr product_size device_sizes[] = { { 4096, 4096, 4096 }, { 8192, 8192, 4096 } };
+
 // Uniform in ±1, the same numbers every time.
 std::vector<float> random_numbers(size_t n) {
     std::vector<float> numbers(n);
@@ -78,47 +84,64 @@ std::vector<ggml_backend_buffer_type_t> repacked_layouts() {
 class product {
   public:
     // `source` [n_out, n_in] of `type`, as a file holds it.
-    product(backend & cpu, const tensor_type & type, const std::vector<char> & source, ggml_backend_buffer_type_t layout, const product_size & size)
-        : cpu_(cpu), size_(size), rows_(random_numbers(static_cast<size_t>(size.n_in * size.n_tokens))), context_(3) {
-        ggml_scope scope(ggml_scope::on_failure::raise);
+    product(backend & where, const tensor_type & type, const std::vector<char> & source, ggml_backend_buffer_type_t layout, const product_size & size)
+        : where_(where), size_(size), numbers_(random_numbers(static_cast<size_t>(size.n_in * size.n_tokens))), context_(4) {
         weights_ = ggml_new_tensor_2d(context_.get(), static_cast<ggml_type>(type.id), size.n_in, size.n_out);
-        buffer_.reset(ggml_backend_buft_alloc_buffer(layout, ggml_backend_buft_get_alloc_size(layout, weights_)));
-        require_enough(scope, "for the weights of a product");
-        if (!buffer_) {
-            throw error("GME_OUT_OF_MEMORY", "no memory for the weights of a product");
-        }
-        ggml_backend_tensor_alloc(buffer_.get(), weights_, ggml_backend_buffer_get_base(buffer_.get()));
-        ggml_tensor * rows = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, size.n_in, size.n_tokens);
-        // A repacking layout takes some types and shapes only.
-        fits_ = ggml_backend_dev_supports_op(cpu_device(), ggml_mul_mat(context_.get(), weights_, rows));
+        rows_    = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F32, size.n_in, size.n_tokens);
+        // A repacking layout takes some types and shapes only, and a device not all types.
+        ggml_tensor * result = ggml_mul_mat(context_.get(), weights_, rows_);
+        weights_buffer_      = allocate(layout, weights_);
+        fits_                = where.on_device() ? where.gpu().supports(result) : ggml_backend_dev_supports_op(cpu_device(), result);
         if (fits_) {
             ggml_backend_tensor_set(weights_, source.data(), 0, source.size());
+        }
+        if (fits_ && where.on_device()) {
+            constexpr int64_t results_max = 256 << 20;  // bytes
+            n_products_  = where.gpu().entry().software ? 1 : std::clamp<int64_t>(results_max / static_cast<int64_t>(ggml_nbytes(result)), 1, 32);
+            rows_buffer_ = allocate(layout, rows_);
+            ggml_backend_tensor_set(rows_, numbers_.data(), 0, ggml_nbytes(rows_));
         }
     }
 
     bool fits() const { return fits_; }
 
+    // Of one product.
     double run_seconds() {
-        graph         build(cpu_, 4);
-        ggml_tensor * rows = build.input_f32(rows_.data(), size_.n_in, size_.n_tokens);
-        ggml_tensor * cur  = ggml_mul_mat(build.context(), weights_, rows);  // [n_out, n_tokens]
-        ggml_prec_set_acc(cur, GGML_PREC_F32);
-        stage_profile profile;  // the product alone, without the copy of the rows
-        cpu_.set_profile(&profile);
-        build.add(cur);
+        graph         build(where_, static_cast<size_t>(4 * n_products_));
+        ggml_tensor * rows = where_.on_device() ? rows_ : build.input_f32(numbers_.data(), size_.n_in, size_.n_tokens);
+        stage_profile profile;  // the products alone, without the copy of the rows
+        where_.set_profile(&profile);
+        for (int64_t i = 0; i < n_products_; i++) {
+            ggml_tensor * cur = ggml_mul_mat(build.context(), weights_, rows);  // [n_out, n_tokens]
+            ggml_prec_set_acc(cur, GGML_PREC_F32);
+            build.add(cur);
+        }
         build.run();
-        cpu_.set_profile(nullptr);
-        return profile.stages().front().milliseconds / 1000;
+        where_.set_profile(nullptr);
+        return profile.stages().front().milliseconds / 1000 / static_cast<double>(n_products_);
     }
 
   private:
-    backend &               cpu_;
+    static ggml_backend_buffer_ptr allocate(ggml_backend_buffer_type_t layout, ggml_tensor * tensor) {
+        ggml_scope              scope(ggml_scope::on_failure::raise);
+        ggml_backend_buffer_ptr buffer(ggml_backend_buft_alloc_buffer(layout, ggml_backend_buft_get_alloc_size(layout, tensor)));
+        require_enough(scope, "for a product");
+        if (!buffer) {
+            throw error("GME_OUT_OF_MEMORY", "no memory for a product");
+        }
+        ggml_backend_tensor_alloc(buffer.get(), tensor, ggml_backend_buffer_get_base(buffer.get()));
+        return buffer;
+    }
+
+    backend &               where_;
     product_size            size_;
-    std::vector<float>      rows_;  // [n_tokens, n_in]
+    std::vector<float>      numbers_;  // [n_tokens, n_in]
     tensor_context          context_;
-    ggml_backend_buffer_ptr buffer_;
-    ggml_tensor *           weights_ = nullptr;
-    bool                    fits_    = false;
+    ggml_backend_buffer_ptr weights_buffer_, rows_buffer_;
+    ggml_tensor *           weights_    = nullptr;
+    ggml_tensor *           rows_       = nullptr;  // on a device
+    int64_t                 n_products_ = 1;        // in a graph
+    bool                    fits_       = false;
 };
 
 std::vector<char> random_weights(const std::string & type, int32_t n_threads, const product_size & size) {
@@ -144,21 +167,37 @@ void measure_product(product & current, const product_size & size, bool repacked
     } while (seconds_since(start) < seconds);
 }
 
-// One size after the other, so that only one size's weights are in memory; each for an equal part of the time.
-void measure_products(backend & cpu, const std::string & type, int32_t n_threads, double seconds, gme_roofline & best) {
+std::vector<ggml_backend_buffer_type_t> layouts_of(const backend & where) {
+    if (where.on_device()) {
+        return { where.gpu().memory_type() };
+    }
     std::vector<ggml_backend_buffer_type_t> layouts = repacked_layouts();
     layouts.insert(layouts.begin(), ggml_backend_cpu_buffer_type());
-    const double seconds_each = seconds / static_cast<double>(std::size(product_sizes) * layouts.size());
-    for (const auto & size : product_sizes) {
+    return layouts;
+}
+
+// One size after the other, so that only one size's weights are in memory; each for an equal part of the time. A device may be a
+// thousand times faster than another: sizes that would take it too long are left out.
+void measure_products(backend & where, const std::string & type, int32_t n_threads, double seconds, gme_roofline & best) {
+    const auto                layouts = layouts_of(where);
+    std::vector<product_size> sizes(std::begin(product_sizes), std::end(product_sizes));
+    if (where.on_device()) {
+        sizes.insert(sizes.end(), std::begin(device_sizes), std::end(device_sizes));
+    }
+    const double seconds_each = seconds / static_cast<double>(sizes.size() * layouts.size());
+    for (const auto & size : sizes) {
         if (row_size(type, size.n_in) == 0) {
             continue;  // no whole number of blocks
         }
         if (seconds == 0 && size.n_tokens > 256) {
             break;
         }
+        if (where.on_device() && best.gflops > 0 && size.flop() / 1e9 / best.gflops > 0.1 + seconds_each) {
+            continue;
+        }
         const auto weights = random_weights(type, n_threads, size);
         for (const auto layout : layouts) {
-            product current(cpu, *find_tensor_type(type), weights, layout, size);
+            product current(where, *find_tensor_type(type), weights, layout, size);
             if (current.fits()) {
                 measure_product(current, size, layout != layouts.front(), seconds_each, best);
             }
@@ -218,9 +257,45 @@ double measure_reading(backend & cpu, int32_t n_threads, double seconds) {
     return best;
 }
 
+// A product by one row reads all weights once.
+double measure_device_reading(backend & where, const std::string & type, int32_t n_threads, double seconds) {
+    constexpr int64_t  n_in = 4096, rows_at_once = 1024;
+    const size_t       n_bytes = (where.gpu().entry().software ? 8u : 256u) << 20;
+    const auto         some    = random_weights(type, n_threads, { n_in, rows_at_once, 1 });
+    const auto         times   = std::max<size_t>(1, n_bytes / some.size());
+    std::vector<char>  weights;
+    weights.reserve(times * some.size());
+    for (size_t i = 0; i < times; i++) {
+        weights.insert(weights.end(), some.begin(), some.end());
+    }
+    product    reading(where, *find_tensor_type(type), weights, where.gpu().memory_type(), { n_in, static_cast<int64_t>(times) * rows_at_once, 1 });
+    const auto start = steady::now();
+    double     best  = 0;
+    if (!reading.fits()) {
+        return 0;
+    }
+    reading.run_seconds();
+    do {
+        best = std::max(best, static_cast<double>(weights.size()) / reading.run_seconds() / 1e9);
+    } while (seconds_since(start) < seconds);
+    return best;
+}
+
+gme_roofline measure_device(const std::string & type, const std::string & name, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data) {
+    gme_roofline roofline = {};
+    backend      there(n_threads, std::make_unique<device>(find_device(name), n_threads));
+    there.set_abort(abort, abort_data);
+    measure_products(there, type, n_threads, 0.85 * seconds, roofline);
+    if (roofline.gflops == 0) {
+        throw error("GME_OPTION_INVALID", name + " cannot multiply by weights of type " + type).at_field("type").found(type).wanted("a type that the device knows");
+    }
+    roofline.read_gigabytes_per_second = measure_device_reading(there, type, n_threads, 0.15 * seconds);
+    return roofline;
+}
+
 }  // namespace
 
-gme_roofline measure_roofline(const std::string & type, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data) {
+gme_roofline measure_roofline(const std::string & type, const std::string & device, int32_t n_threads, double seconds, gme_abort_callback abort, void * abort_data) {
     const auto * found = find_tensor_type(type);
     if (found == nullptr || !found->multiplies) {
         throw error("GME_OPTION_INVALID", printable(type) + " is no type of weights").at_field("type").found(printable(type)).wanted(multipliable_types());
@@ -230,6 +305,9 @@ gme_roofline measure_roofline(const std::string & type, int32_t n_threads, doubl
     }
     if (!(seconds >= 0 && seconds <= 600)) {
         throw error("GME_OPTION_INVALID", "seconds out of range").at_field("seconds").found(std::to_string(seconds)).wanted("0…600");
+    }
+    if (!device.empty() && device != "cpu") {
+        return measure_device(type, device, n_threads, seconds, abort, abort_data);
     }
     gme_roofline roofline = {};
     backend      cpu(n_threads);

@@ -5,6 +5,7 @@ import t from "tap";
 import { type BenchReport, bundledModelPath, load, roofline } from "../../lib/index";
 import { gme } from "../helpers/cli";
 import { temporaryFolder } from "../helpers/fixtures";
+import { attempts, noVulkan, vulkanEnvironment } from "../helpers/vulkan";
 import { rejectsWith } from "../helpers/rejects";
 
 const folder = temporaryFolder();
@@ -88,6 +89,33 @@ t.test(
     t.strictSame(readdirSync(join(folder, "store", "bench")), ["random-tiny-q8_0-1.gguf"]);
   },
 );
+
+t.test("on a device gme bench has the device's roofline, and its stages shares of it", async (t) => {
+  const places: [device: string, env: Record<string, string>][] = [["cpu:ggml", {}]];
+  if (noVulkan === false) places.push(["vulkan:0", vulkanEnvironment]);
+  else t.comment(`not on Vulkan: ${noVulkan}`);
+  for (const [device, env] of places) {
+    const args = ["bench", "--quick", "--only", "short", "--json", "--device", device, "--model", bundledModelPath];
+    let run = await gme(args, { env });
+    for (let attempt = 1; run.signal !== null && attempt < attempts; attempt++) {
+      t.comment(`the driver's process ended with ${run.signal}, attempt ${attempt} of ${attempts}`);
+      run = await gme(args, { env });
+    }
+    t.equal(run.code, 0, run.stderr);
+    const { rooflines, works } = JSON.parse(run.stdout.toString()) as BenchReport;
+    t.match(rooflines, [{ device, type: "f16" }]);
+    t.ok(rooflines[0].gflops > 0 && rooflines[0].readGigabytesPerSecond > 0, `${device} has a roofline`);
+    const { stages, milliseconds } = works[0].profile;
+    t.ok(
+      stages.some(({ name }) => name === "decoder.product") && stages.some(({ name }) => name === "decoder.attention"),
+    );
+    for (const { name, gflop, share } of stages.filter(({ gflop }) => gflop > 0))
+      t.ok(share !== null && share > 0, `${device}: ${name} has a share, ${gflop.toFixed(3)} GFLOP`);
+    const layers = stages.filter(({ name }) => name.startsWith("decoder."));
+    const spent = layers.reduce((sum, stage) => sum + stage.milliseconds, 0);
+    t.ok(spent > 0.3 * milliseconds && spent <= milliseconds, `${device}: the layers take most of the time`);
+  }
+});
 
 t.test("Ctrl-C ends gme bench with 130", async (t) => {
   // The notice about the bundled model comes when the signals are listened for already.

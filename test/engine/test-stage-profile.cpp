@@ -152,9 +152,9 @@ void check_device(const std::string & folder) {
     params.device             = "cpu:ggml";
     engine::model         processor(decoder, tower, 2), device(decoder, tower, 2, params);
     const auto            rgb     = seeded::noise(160, 220, 2);
-    gme_item              picture = text_item("a cat by the sea");
-    picture.image                 = { rgb.data(), 160, 220 };
-    const std::vector<gme_item> items = { text_item("a cat"), text_item("a dog that sleeps"), picture };
+    const std::string     texts[] = { "a cat", "a dog that sleeps", "a cat by the sea" };
+    std::vector<gme_item> items   = { text_item(texts[0]), text_item(texts[1]), text_item(texts[2]) };
+    items[2].image                = { rgb.data(), 160, 220 };
     device.embed(items);  // what is kept for later calls is there from now on
     processor.embed(items);
     const auto            plain   = device.embed(items);
@@ -196,19 +196,33 @@ void check_device_graph() {
 void check_roofline() {
     gme_roofline roofline = {};
     gme_error *  error    = nullptr;
-    const gme_status measured = gme_roofline_measure("q8_0", 2, 0, nullptr, nullptr, &roofline, &error);
+    const gme_status measured = gme_roofline_measure("q8_0", nullptr, 2, 0, nullptr, nullptr, &roofline, &error);
     check(measured == GME_STATUS_OK && std::isfinite(roofline.gflops) && roofline.gflops > 0 && roofline.n_in > 0 && roofline.read_gigabytes_per_second > 0,
           "the roofline is measured: " + std::to_string(roofline.gflops) + " GFLOP/s, " + std::to_string(roofline.read_gigabytes_per_second) + " GB/s");
     for (const auto & [type, threads, seconds] : { std::tuple("i32", 1, 0.0), std::tuple("", 1, 0.0), std::tuple("f16", 0, 0.0), std::tuple("f16", 513, 0.0),
                                                    std::tuple("f16", 1, -1.0), std::tuple("f16", 1, std::nan("")) }) {
         error              = nullptr;
-        const bool refused = gme_roofline_measure(type, threads, seconds, nullptr, nullptr, &roofline, &error) == GME_STATUS_ERROR && error != nullptr &&
+        const bool refused = gme_roofline_measure(type, "cpu", threads, seconds, nullptr, nullptr, &roofline, &error) == GME_STATUS_ERROR && error != nullptr &&
                              std::string(error->code) == "GME_OPTION_INVALID";
         check(refused, std::string("a roofline of \"") + type + "\" with " + std::to_string(threads) + " threads is refused");
         gme_error_free(error);
     }
+    error               = nullptr;
+    const bool no_device = gme_roofline_measure("f16", "cuda:7", 1, 0, nullptr, nullptr, &roofline, &error) == GME_STATUS_ERROR && error != nullptr &&
+                           std::string(error->code) == "GME_DEVICE_UNAVAILABLE";
+    check(no_device, "a roofline of a device that is not there is refused");
+    gme_error_free(error);
+    for (const char * type : { "f32", "f16", "q8_0" }) {
+        error               = nullptr;
+        gme_roofline of_device = {};
+        const gme_status done  = gme_roofline_measure(type, "cpu:ggml", 2, 0, nullptr, nullptr, &of_device, &error);
+        check(done == GME_STATUS_OK && std::isfinite(of_device.gflops) && of_device.gflops > 0 &&
+                  of_device.n_in > 0 && of_device.read_gigabytes_per_second > 0,
+              std::string("the roofline of a device is measured: ") + type + ", " + std::to_string(of_device.gflops) + " GFLOP/s, " + std::to_string(of_device.read_gigabytes_per_second) + " GB/s");
+        gme_error_free(error);
+    }
     error              = nullptr;
-    const bool aborted = gme_roofline_measure("f16", 1, 60, [](void *) { return true; }, nullptr, &roofline, &error) == GME_STATUS_ABORTED;
+    const bool aborted = gme_roofline_measure("f16", nullptr, 1, 60, [](void *) { return true; }, nullptr, &roofline, &error) == GME_STATUS_ABORTED;
     check(aborted, "a roofline ends when it is aborted");
     gme_error_free(error);
 }

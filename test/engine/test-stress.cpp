@@ -103,7 +103,7 @@ void use_model(const inputs & in, random_numbers & random, std::atomic<bool> & i
 void run_roofline(std::atomic<bool> & interrupt, counters & counted) {
     gme_roofline measured = {};
     gme_error *  error    = nullptr;
-    counted.n_errors += gme_roofline_measure("q8_0", 2, 0, is_set, &interrupt, &measured, &error) == GME_STATUS_ERROR;
+    counted.n_errors += gme_roofline_measure("q8_0", nullptr, 2, 0, is_set, &interrupt, &measured, &error) == GME_STATUS_ERROR;
     counted.n_rooflines++;
     gme_error_free(error);
 }

@@ -150,7 +150,7 @@ std::string load_and_embed(bool use_mmap) {
 std::string roofline() {
     gme_roofline measured = {};
     gme_error *  error    = nullptr;
-    gme_roofline_measure("f16", 4, 0, nullptr, nullptr, &measured, &error);
+    gme_roofline_measure("f16", nullptr, 4, 0, nullptr, nullptr, &measured, &error);
     const std::string code = error == nullptr ? "" : error->code;
     gme_error_free(error);
     return code;
