@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { Diagnosis } from "../../lib/index";
@@ -15,6 +15,18 @@ function compileLibrary(name: string, source: string): string {
   const [code, library] = [join(folder, `${name}.c`), join(folder, `libggml-${name}.so`)];
   writeFileSync(code, source);
   execFileSync("cc", ["-shared", "-fPIC", "-o", library, code]);
+  return library;
+}
+
+/** A shared library that was linked against another, which is gone. */
+function libraryThatNeeds(soname: string): string {
+  const other = join(folder, soname);
+  const source = join(folder, "needs.c");
+  writeFileSync(source, "void * ggml_backend_init(void) { return 0; }");
+  execFileSync("cc", ["-shared", "-fPIC", "-o", other, `-Wl,-soname,${soname}`, source]);
+  const library = join(folder, `needs-${soname}.so`);
+  execFileSync("cc", ["-shared", "-fPIC", "-o", library, source, "-Wl,--no-as-needed", other]);
+  rmSync(other);
   return library;
 }
 
@@ -79,6 +91,25 @@ t.test("libraries that are broken are named with their reasons, and cost nothing
     /libggml-missing\.so.*libggml-crash\.so/,
     "the device that was asked for is refused with their reasons",
   );
+});
+
+t.test("a library that CUDA's own are missing for says what brings them", linux, async (t) => {
+  const rows: [soname: string, advice: RegExp][] = [
+    ["libcublas.so.13", /libcublas\.so\.13 is missing: install the libraries of CUDA 13/],
+    ["libcudart.so.13", /libcudart\.so\.13 is missing: install the libraries of CUDA 13/],
+    ["libcuda.so.1", /libcuda\.so\.1 is missing: install NVIDIA's driver/],
+  ];
+  for (const [soname, wanted] of rows) {
+    const path = libraryThatNeeds(soname);
+    const { code, stdout, stderr } = await gme(["doctor", "--json"], { env: { GME_BACKEND_PATH: path } });
+    t.equal(code, 0, stderr);
+    const { devices, advice } = diagnosis(stdout);
+    t.match(devices?.libraries, [{ path, error: new RegExp(`${soname}: cannot open shared object file`) }]);
+    t.match(
+      advice.find((line) => line.startsWith(path)),
+      wanted,
+    );
+  }
 });
 
 t.test("a folder stands for the libraries of devices in it", linux, async (t) => {
