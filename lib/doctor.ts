@@ -74,12 +74,20 @@ function adviceFor({ engine, devices, graphicsCards, store }: Omit<Diagnosis, "a
       `${path} is of no use here: ${missingLibraryAdvice(error) ?? "update the driver of the card"}, or ${other}`,
     );
   }
+  for (const { path } of idleLibraries(devices))
+    advice.push(`${path} loads and finds no device: install or update the driver of the card`);
   if (engine.error === undefined && usable.length === 0) advice.push(...graphicsCards.map(cardAdvice));
   if (store.models.length === 0) advice.push("no model was fetched yet: gme pull gme-2b");
   for (const { name } of store.models.filter(({ isPresent }) => !isPresent)) {
     advice.push(`the file of ${name} is not there any more: gme pull ${name}`);
   }
   return advice;
+}
+
+/** CUDA's library loads without a driver too. */
+function idleLibraries(report: DeviceReport | undefined) {
+  const { devices, libraries } = report ?? { devices: [], libraries: [] };
+  return libraries.filter(({ path, error }) => error === undefined && !devices.some(({ library }) => library === path));
 }
 
 /** What brings a library that the system's loader did not find; undefined: the reason is another. */

@@ -34,6 +34,7 @@ export class LocalWork implements ModelWork {
       decode: { orientation, maxImagePixels },
       remote: remotePolicy(options.remoteImages),
       dimensions: this.info.dimensions,
+      onDevice: this.info.vision && this.info.visionDevice !== "cpu",
     };
   }
 

@@ -94,22 +94,41 @@ t.test("libraries that are broken are named with their reasons, and cost nothing
 });
 
 t.test("a library that CUDA's own are missing for says what brings them", linux, async (t) => {
+  // Numbers that no machine has.
   const rows: [soname: string, advice: RegExp][] = [
-    ["libcublas.so.13", /libcublas\.so\.13 is missing: install the libraries of CUDA 13/],
-    ["libcudart.so.13", /libcudart\.so\.13 is missing: install the libraries of CUDA 13/],
-    ["libcuda.so.1", /libcuda\.so\.1 is missing: install NVIDIA's driver/],
+    ["libcublas.so.99", /libcublas\.so\.99 is missing: install the libraries of CUDA 99/],
+    ["libcudart.so.99", /libcudart\.so\.99 is missing: install the libraries of CUDA 99/],
+    ["libcuda.so.99", /libcuda\.so\.99 is missing: install NVIDIA's driver/],
   ];
-  for (const [soname, wanted] of rows) {
-    const path = libraryThatNeeds(soname);
-    const { code, stdout, stderr } = await gme(["doctor", "--json"], { env: { GME_BACKEND_PATH: path } });
-    t.equal(code, 0, stderr);
-    const { devices, advice } = diagnosis(stdout);
-    t.match(devices?.libraries, [{ path, error: new RegExp(`${soname}: cannot open shared object file`) }]);
+  const paths = rows.map(([soname]) => libraryThatNeeds(soname));
+  const { code, stdout, stderr } = await gme(["doctor", "--json"], { env: { GME_BACKEND_PATH: paths.join(":") } });
+  t.equal(code, 0, stderr);
+  const { devices, advice } = diagnosis(stdout);
+  for (const [i, [soname, wanted]] of rows.entries()) {
+    const error = new RegExp(`${soname}: cannot open shared object file`);
+    t.match(devices?.libraries[i], { path: paths[i], error });
     t.match(
-      advice.find((line) => line.startsWith(path)),
+      advice.find((line) => line.startsWith(paths[i])),
       wanted,
     );
   }
+});
+
+t.test("a library that loads and finds no device is no fault of its own", linux, async (t) => {
+  const path = compileLibrary(
+    "idle",
+    `static const char * name(void * registry) { return "Idle"; }
+     static unsigned long count(void * registry) { return 0; }
+     static struct { int version; void * calls[4]; void * context; } registry = { 2, { name, count, 0, 0 }, 0 };
+     void * ggml_backend_init(void) { return &registry; }`,
+  );
+  const { stdout } = await gme(["doctor", "--json"], { env: { GME_BACKEND_PATH: path } });
+  const { devices, advice } = diagnosis(stdout);
+  t.strictSame([devices?.devices, devices?.libraries], [[], [{ path, from: "GME_BACKEND_PATH" }]]);
+  t.match(
+    advice.find((line) => line.startsWith(path)),
+    /finds no device: install or update the driver/,
+  );
 });
 
 t.test("a folder stands for the libraries of devices in it", linux, async (t) => {
