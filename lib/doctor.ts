@@ -68,16 +68,38 @@ function adviceFor({ engine, devices, graphicsCards, store }: Omit<Diagnosis, "a
   const advice: string[] = [];
   if (engine.error !== undefined) advice.push("make the native addon load first: see above");
   const usable = devices?.devices.filter(({ software }) => !software) ?? [];
-  for (const { path, from } of devices?.libraries.filter(({ error }) => error !== undefined) ?? []) {
+  for (const { path, from, error = "" } of devices?.libraries.filter(({ error }) => error !== undefined) ?? []) {
     const other = from === "GME_BACKEND_PATH" ? "correct GME_BACKEND_PATH" : `remove ${from}`;
-    advice.push(`${path} is of no use here: update the driver of the card, or ${other}`);
+    advice.push(
+      `${path} is of no use here: ${missingLibraryAdvice(error) ?? "update the driver of the card"}, or ${other}`,
+    );
   }
+  for (const { path } of idleLibraries(devices))
+    advice.push(`${path} loads and finds no device: install or update the driver of the card`);
   if (engine.error === undefined && usable.length === 0) advice.push(...graphicsCards.map(cardAdvice));
   if (store.models.length === 0) advice.push("no model was fetched yet: gme pull gme-2b");
   for (const { name } of store.models.filter(({ isPresent }) => !isPresent)) {
     advice.push(`the file of ${name} is not there any more: gme pull ${name}`);
   }
   return advice;
+}
+
+/** CUDA's library loads without a driver too. */
+function idleLibraries(report: DeviceReport | undefined) {
+  const { devices, libraries } = report ?? { devices: [], libraries: [] };
+  return libraries.filter(({ path, error }) => error === undefined && !devices.some(({ library }) => library === path));
+}
+
+/** What brings a library that the system's loader did not find; undefined: the reason is another. */
+export function missingLibraryAdvice(error: string): string | undefined {
+  const missing = /\b(lib(cublas|cublasLt|cudart|cuda|vulkan)\.so(?:\.(\d+))?[\d.]*): cannot open shared object file/;
+  const [, file, library, major] = missing.exec(error) ?? [];
+  if (file === undefined) return undefined;
+  if (library === "cuda") return `${file} is missing: install NVIDIA's driver, which brings it`;
+  if (library === "vulkan") return `${file} is missing: install it (Debian, Ubuntu: apt-get install libvulkan1)`;
+  const cuda = major === undefined ? "CUDA" : `CUDA ${major}`;
+  const folder = "name their folder in LD_LIBRARY_PATH where the system does not find them";
+  return `${file} is missing: install the libraries of ${cuda}, from NVIDIA's packages or by pip install nvidia-cublas, and ${folder}`;
 }
 
 function cardAdvice(vendor: GraphicsVendor): string {

@@ -16,6 +16,8 @@ export interface EngineAccess {
   /** For pictures at http(s) addresses; absent: they are refused. */
   readonly remote?: RemotePolicy;
   readonly dimensions: number;
+  /** The tower runs on a device: chunks of pictures are larger. */
+  readonly onDevice?: boolean;
 }
 
 /** One result of embedMany: the vector or what was wrong with the item. */
@@ -31,6 +33,8 @@ export const streamPatienceMs = 50;
  * sharing a pass, as texts do.
  */
 const chunkPixels = 0.9e6;
+/** A device takes 32 of the smallest pictures at once: it is slow per picture with few, and through them within a second. */
+const deviceChunkPixels = 6.4e6;
 /** What a small picture is enlarged to: 256 tokens of 28×28, if the model's file says nothing else. */
 const leastPixels = 256 * 28 * 28;
 
@@ -138,7 +142,8 @@ function openAhead(
   const decode = async (input: CheckedInput, signal: AbortSignal) =>
     input.image === undefined ? undefined : decodeImage(input.image, access.decode, signal);
   const { batchSize, signal } = options;
-  return new DecodeAhead(source, { read, decode, batchSize, patienceMs, chunkPixels, leastPixels, signal });
+  const pixels = access.onDevice ? deviceChunkPixels : chunkPixels;
+  return new DecodeAhead(source, { read, decode, batchSize, patienceMs, chunkPixels: pixels, leastPixels, signal });
 }
 
 export function iteratorOf(source: unknown): AsyncIterator<unknown> | Iterator<unknown> {

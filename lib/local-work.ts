@@ -35,6 +35,7 @@ export class LocalWork implements ModelWork {
       decode: { orientation, maxImagePixels },
       remote: remotePolicy(options.remoteImages),
       dimensions: this.info.dimensions,
+      onDevice: this.info.vision && this.info.visionDevice !== "cpu",
     };
   }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { Diagnosis } from "../../lib/index";
@@ -16,6 +16,18 @@ function compileLibrary(name: string, source: string): string {
   const [code, library] = [join(folder, `${name}.c`), join(folder, `libggml-${name}.so`)];
   writeFileSync(code, source);
   execFileSync("cc", ["-shared", "-fPIC", "-o", library, code]);
+  return library;
+}
+
+/** A shared library that was linked against another, which is gone. */
+function libraryThatNeeds(soname: string): string {
+  const other = join(folder, soname);
+  const source = join(folder, "needs.c");
+  writeFileSync(source, "void * ggml_backend_init(void) { return 0; }");
+  execFileSync("cc", ["-shared", "-fPIC", "-o", other, `-Wl,-soname,${soname}`, source]);
+  const library = join(folder, `needs-${soname}.so`);
+  execFileSync("cc", ["-shared", "-fPIC", "-o", library, source, "-Wl,--no-as-needed", other]);
+  rmSync(other);
   return library;
 }
 
@@ -79,6 +91,44 @@ t.test("libraries that are broken are named with their reasons, and cost nothing
     strict.stderr,
     /libggml-missing\.so.*libggml-crash\.so/,
     "the device that was asked for is refused with their reasons",
+  );
+});
+
+t.test("a library that CUDA's own are missing for says what brings them", linux, async (t) => {
+  // Numbers that no machine has.
+  const rows: [soname: string, advice: RegExp][] = [
+    ["libcublas.so.99", /libcublas\.so\.99 is missing: install the libraries of CUDA 99/],
+    ["libcudart.so.99", /libcudart\.so\.99 is missing: install the libraries of CUDA 99/],
+    ["libcuda.so.99", /libcuda\.so\.99 is missing: install NVIDIA's driver/],
+  ];
+  const paths = rows.map(([soname]) => libraryThatNeeds(soname));
+  const { code, stdout, stderr } = await gme(["doctor", "--json"], { env: { GME_BACKEND_PATH: paths.join(":") } });
+  t.equal(code, 0, stderr);
+  const { devices, advice } = diagnosis(stdout);
+  for (const [i, [soname, wanted]] of rows.entries()) {
+    const error = new RegExp(`${soname}: cannot open shared object file`);
+    t.match(devices?.libraries[i], { path: paths[i], error });
+    t.match(
+      advice.find((line) => line.startsWith(paths[i])),
+      wanted,
+    );
+  }
+});
+
+t.test("a library that loads and finds no device is no fault of its own", linux, async (t) => {
+  const path = compileLibrary(
+    "idle",
+    `static const char * name(void * registry) { return "Idle"; }
+     static unsigned long count(void * registry) { return 0; }
+     static struct { int version; void * calls[4]; void * context; } registry = { 2, { name, count, 0, 0 }, 0 };
+     void * ggml_backend_init(void) { return &registry; }`,
+  );
+  const { stdout } = await gme(["doctor", "--json"], { env: { GME_BACKEND_PATH: path } });
+  const { devices, advice } = diagnosis(stdout);
+  t.strictSame([devices?.devices, devices?.libraries], [[], [{ path, from: "GME_BACKEND_PATH" }]]);
+  t.match(
+    advice.find((line) => line.startsWith(path)),
+    /finds no device: install or update the driver/,
   );
 });
 

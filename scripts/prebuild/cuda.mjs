@@ -1,0 +1,173 @@
+// ggml's CUDA back end as a library to be passed on, of the package @gme-embed/<platform>-<arch>-cuda.
+//
+//   node scripts/prebuild/cuda.mjs [--architectures 75,80,86,89,90,120] [--jobs N]
+//
+// Leaves libgme-ggml-cuda.so and cuda.json, which says what it was made of and what it needs, in prebuilds/linux-x64-cuda. The last
+// architecture is compiled as PTX too, which drivers turn into code for newer cards. cuBLAS's headers, and a library to link against,
+// come from PyPI when the toolkit has none (vendor/cublas, checksum below); neither is passed on.
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const target = join(root, "prebuilds", "linux-x64-cuda");
+const cublas = {
+  folder: join(root, "vendor", "cublas"),
+  // The oldest of CUDA 13's: what is linked against it runs with every later one of the same number.
+  spec: "nvidia-cublas==13.0.2.14",
+  platform: "manylinux_2_27_x86_64",
+  sha256: "0cf238ffdbe46c00cb9aa98e7bca745c223a5ca5a53e686ac8b3e5a08fe80d6c",
+};
+
+export const defaultArchitectures = ["75", "80", "86", "89", "90", "120"];
+
+/** "75,80" as CMake has it: machine code of each, and PTX of the newest. */
+export function cmakeArchitectures(architectures) {
+  for (const each of architectures)
+    if (!/^\d{2,3}a?$/.test(each)) throw new Error(`${each} is no architecture such as 90`);
+  const order = [...new Set(architectures)].sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
+  if (order.length === 0) throw new Error("no architecture is named");
+  return order.map((each, i) => (i === order.length - 1 ? each : `${each}-real`)).join(";");
+}
+
+const run = (program, args, options = {}) => execFileSync(program, args, { stdio: "inherit", cwd: root, ...options });
+const told = (program, args) => execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+
+/** The toolkit's folder and version. */
+export function findToolkit(environment = process.env) {
+  const candidates = [environment.CUDACXX, "nvcc", "/usr/local/cuda/bin/nvcc"].filter((each) => each);
+  for (const nvcc of candidates) {
+    try {
+      const version = /release (\d+)\.(\d+)/.exec(told(nvcc, ["--version"]));
+      if (version) return { nvcc, version: `${version[1]}.${version[2]}`, major: Number(version[1]) };
+    } catch {
+      // the next
+    }
+  }
+  throw new Error(`no CUDA toolkit: looked for ${candidates.join(", ")}`);
+}
+
+async function sha256(file) {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(file)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** The folder for GME_CUBLAS_ROOT. */
+async function fetchCublas() {
+  const { folder, spec, platform, sha256: wanted } = cublas;
+  const stamp = join(folder, "from.json");
+  if (existsSync(stamp) && JSON.parse(readFileSync(stamp, "utf8")).sha256 === wanted) return folder;
+  const work = mkdtempSync(join(tmpdir(), "gme-cublas-"));
+  try {
+    const pip = [
+      "-m",
+      "pip",
+      "download",
+      "--no-deps",
+      "--only-binary=:all:",
+      "--platform",
+      platform,
+      "--dest",
+      work,
+      spec,
+    ];
+    run("python3", pip);
+    const wheel = readdirSync(work).find((name) => name.endsWith(".whl"));
+    const found = await sha256(join(work, wheel));
+    if (found !== wanted) throw new Error(`${spec}: its sha256 is ${found} instead of ${wanted}`);
+    const members = ["nvidia/cu13/include/", "nvidia/cu13/lib/libcublas.so.13"];
+    const script =
+      "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); [z.extract(n, sys.argv[2]) for n in z.namelist() if n.startswith(tuple(sys.argv[3:]))]";
+    run("python3", ["-c", script, join(work, wheel), work, ...members]);
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(dirname(folder), { recursive: true });
+    run("cp", ["-r", join(work, "nvidia", "cu13"), `${folder}.new`]);
+    writeFileSync(join(`${folder}.new`, "from.json"), `${JSON.stringify({ spec, sha256: wanted })}\n`);
+    renameSync(`${folder}.new`, folder);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+const hasCublas = (nvcc) =>
+  ["../include", "../targets/x86_64-linux/include"].some((part) =>
+    existsSync(join(dirname(told("sh", ["-c", `readlink -f "$(command -v "$0")"`, nvcc]).trim()), part, "cublas_v2.h")),
+  );
+
+/** Names of libraries that the system's loader must find. */
+function neededLibraries(file) {
+  return [...told("readelf", ["-d", file]).matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name);
+}
+
+/** Compiles for hours on few processors. Returns what cuda.json says. */
+export async function buildCuda({ architectures = defaultArchitectures, jobs = cpus().length } = {}) {
+  const toolkit = findToolkit();
+  const asked = cmakeArchitectures(architectures);
+  const folder = join(root, "build-cuda");
+  const cublasRoot = hasCublas(toolkit.nvcc) ? "" : await fetchCublas();
+  const options = [
+    "-DGME_PORTABLE=ON",
+    "-DGME_CUDA=ON",
+    `-DGME_CUDA_ARCHITECTURES=${asked}`,
+    `-DGME_CUBLAS_ROOT=${cublasRoot}`,
+  ];
+  run("cmake", [
+    "-S",
+    root,
+    "-B",
+    folder,
+    "-DCMAKE_BUILD_TYPE=Release",
+    `-DCMAKE_CUDA_COMPILER=${toolkit.nvcc}`,
+    ...options,
+  ]);
+  const start = performance.now();
+  run("cmake", ["--build", folder, "--target", "ggml-cuda", `-j${jobs}`]);
+  const seconds = Math.round((performance.now() - start) / 1000);
+  const built = join(folder, "bin", "libgme-ggml-cuda.so");
+  const { commit, ggmlVersion } = JSON.parse(readFileSync(join(root, "vendor", "ggml.json"), "utf8"));
+  const facts = {
+    architectures: asked.split(";"),
+    toolkit: toolkit.version,
+    ggml: { version: ggmlVersion, commit },
+    needs: { driver: `CUDA ${toolkit.major} or newer`, libraries: neededLibraries(built) },
+    bytes: statSync(built).size,
+    sha256: await sha256(built),
+    buildSeconds: seconds,
+  };
+  mkdirSync(target, { recursive: true });
+  copyFileSync(built, join(target, "libgme-ggml-cuda.so"));
+  writeFileSync(join(target, "cuda.json"), `${JSON.stringify(facts, null, 2)}\n`);
+  return facts;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { architectures: { type: "string" }, jobs: { type: "string" } } });
+  try {
+    const { architectures, jobs } = values;
+    if (jobs !== undefined && !/^[1-9]\d{0,3}$/.test(jobs))
+      throw new Error(`--jobs ${jobs}: a whole number from 1 is expected`);
+    const facts = await buildCuda({ architectures: architectures?.split(","), jobs: jobs && Number(jobs) });
+    console.log(JSON.stringify(facts, null, 2));
+  } catch (error) {
+    console.error(`cuda: ${error.message}`);
+    process.exitCode = 1;
+  }
+}
