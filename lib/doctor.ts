@@ -17,9 +17,9 @@ export interface Diagnosis {
   readonly platform: { readonly os: string; readonly arch: string; readonly libc: string };
   readonly memory: { readonly total: number; readonly free: number };
   readonly processor: { readonly model: string; readonly cores: number; readonly usable: number };
-  /** The native addon; `error`: why it does not load, and what helps. */
+  /** The native addon; `error`: why it does not load or run here, and what helps. */
   readonly engine: { readonly file?: string; readonly ggml?: string; readonly error?: string };
-  /** Absent when the engine does not load. */
+  /** Absent when the engine does not load or run. */
   readonly devices?: DeviceReport;
   /** Makers of the cards in the machine, whether they can be used or not; known on Linux only. */
   readonly graphicsCards: readonly GraphicsVendor[];
@@ -30,8 +30,7 @@ export interface Diagnosis {
 
 /** Looks at everything that a model needs to be loaded and run here. Rejects never: what fails is part of the answer. */
 export async function diagnose(): Promise<Diagnosis> {
-  const engine = tryEngine();
-  const devices = engine.error === undefined ? await listDevices() : undefined;
+  const { engine, devices } = await tryDevices(tryEngine());
   const found = {
     version,
     node: process.version,
@@ -55,6 +54,16 @@ function tryEngine(): Diagnosis["engine"] {
   }
 }
 
+/** An engine without kernels for this processor loads, but cannot run anything. */
+async function tryDevices(engine: Diagnosis["engine"]): Promise<Pick<Diagnosis, "engine" | "devices">> {
+  if (engine.error !== undefined) return { engine };
+  try {
+    return { engine, devices: await listDevices() };
+  } catch (error) {
+    return { engine: { ...engine, error: GmeError.from(error).message } };
+  }
+}
+
 async function tryStore(): Promise<Diagnosis["store"]> {
   const folder = storeFolder();
   try {
@@ -66,7 +75,7 @@ async function tryStore(): Promise<Diagnosis["store"]> {
 
 function adviceFor({ engine, devices, graphicsCards, store }: Omit<Diagnosis, "advice">): string[] {
   const advice: string[] = [];
-  if (engine.error !== undefined) advice.push("make the native addon load first: see above");
+  if (engine.error !== undefined) advice.push("make the engine work first: see above");
   const usable = devices?.devices.filter(({ software }) => !software) ?? [];
   for (const { path, from, error = "" } of devices?.libraries.filter(({ error }) => error !== undefined) ?? []) {
     const other = from === "GME_BACKEND_PATH" ? "correct GME_BACKEND_PATH" : `remove ${from}`;

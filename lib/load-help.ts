@@ -24,23 +24,24 @@ export function loadHelp(attempts: LoadAttempt[], libc = currentLibc()): string 
   ].join("\n");
 }
 
+const damage =
+  /sha256|damaged|invalid ELF|mach-o|wrong architecture|not a valid Win32|Exec format|file too short|truncated/i;
+
 function remedies(reasons: string, libc: string): string[] {
-  const isPublished = supportedPlatforms.includes(platformName(libc));
-  const lines = isPublished
-    ? [`npm install ${platformPackage()}@${version}`]
-    : [
-        "no binary is published for this platform: npm run build-from-source in node_modules/gme-embed (CMake, a C++17 compiler)",
-      ];
+  const lines: string[] = [];
+  if (!supportedPlatforms.includes(platformName(libc)))
+    lines.push(
+      "no binary is published for this platform: npm run build-from-source in node_modules/gme-embed (CMake, a C++17 compiler)",
+    );
+  // npm would take a damaged package for installed and leave it as it is.
+  else if (damage.test(reasons))
+    lines.push("the file is damaged or made for another system; remove node_modules and install again on this machine");
+  else lines.push(`npm install ${platformPackage()}@${version}`);
   if (/GLIBC|GLIBCXX|CXXABI/.test(reasons)) {
     lines.push("the binary was built for a newer Linux than this one; build it here: npm run build-from-source");
   }
   if (libc === "musl" || /ld-musl|libc\.musl/.test(reasons)) {
     lines.push("Alpine and other musl systems need a binary built for musl; to build one: apk add cmake g++ make");
-  }
-  if (
-    /sha256|invalid ELF|mach-o|wrong architecture|not a valid Win32|Exec format|file too short|truncated/i.test(reasons)
-  ) {
-    lines.push("the file is damaged or made for another system; remove node_modules and install again on this machine");
   }
   return [
     ...lines,

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { besideAsar } from "./asar-path";
 import type { LoadAttempt } from "./load-help";
 import { version } from "./version";
+
+type Sums = Record<string, Record<string, string>>;
 
 /** What the packages of native files are named by: `linux-x64`, `linux-x64-musl`, `darwin-arm64`, … */
 export function platformName(libc = currentLibc()): string {
@@ -38,36 +40,56 @@ export function packageFolder(name: string, from = __dirname): string | undefine
 export function findPlatformPackage(root: string): string | LoadAttempt {
   const name = platformPackage();
   const folder = packageFolder(name, root);
-  if (folder === undefined) return { what: name, reason: `not installed${otherPackages(root)}` };
+  if (folder === undefined) return { what: name, reason: whyNotFound(root) };
   const reason = versionProblem(folder) ?? checksumProblem(root, folder);
   return reason === undefined ? folder : { what: folder, reason };
 }
 
 function versionProblem(folder: string): string | undefined {
-  const found = (JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version?: string }).version;
+  const found = (readJson(join(folder, "package.json"), "its package.json") as { version?: string }).version;
   return found === version ? undefined : `it is version ${found}, this package is version ${version}`;
 }
 
 /** A file that was damaged or replaced on the way must not be loaded: what a process loads can do all that the process can. */
 function checksumProblem(root: string, folder: string): string | undefined {
-  const sums = JSON.parse(readFileSync(join(root, "checksums.json"), "utf8")) as Record<string, Record<string, string>>;
-  const files = Object.entries(sums[platformName()] ?? {});
-  if (files.length === 0) return `checksums.json of gme-embed has no sums for ${platformName()}`;
+  const sums = readJson(join(root, "checksums.json"), "checksums.json of gme-embed") as Sums | null;
+  const files = Object.entries(sums?.[platformName()] ?? {});
+  if (files.length === 0) return `checksums.json of gme-embed has no sums for ${platformName()}; it is damaged`;
   for (const [file, expected] of files) {
+    if (!existsSync(join(folder, file))) return `${file} is missing; the package is damaged`;
     const found = createHash("sha256")
       .update(readFileSync(join(folder, file)))
       .digest("hex");
     if (found !== expected) return `${file} has the sha256 ${found}, published was ${expected}`;
   }
-  return undefined;
+  return strangerBeside(files.map(([file]) => join(folder, file)));
+}
+
+/** The engine takes libraries by their names from the folder that it lies in. */
+function strangerBeside(files: readonly string[]): string | undefined {
+  const stranger = readdirSync(dirname(files[0])).find((name) => !files.includes(join(dirname(files[0]), name)));
+  return stranger === undefined
+    ? undefined
+    : `${stranger} lies beside the addon and was not published with it; the package is damaged`;
+}
+
+function readJson(file: string, name: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new Error(`${name} is damaged: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Packages for other platforms tell of a lock file or a folder that came from another machine. */
-function otherPackages(root: string): string {
+function whyNotFound(root: string): string {
   const folders = require.resolve.paths("@gme-embed/x")?.map((folder) => join(folder, "@gme-embed")) ?? [];
   const here = [join(root, "node_modules", "@gme-embed"), join(dirname(root), "@gme-embed"), ...folders];
   const names = new Set(here.flatMap(namesIn).filter((name) => !/-(cuda|vulkan)$/.test(name)));
-  return names.size === 0 ? "" : `; found: ${[...names].map((name) => `@gme-embed/${name}`).join(", ")}`;
+  if (names.has(platformName())) return "its package.json is damaged or missing";
+  return names.size === 0
+    ? "not installed"
+    : `not installed; found: ${[...names].map((name) => `@gme-embed/${name}`).join(", ")}`;
 }
 
 function namesIn(folder: string): string[] {

@@ -2,6 +2,7 @@
 // does real work, our vectors must stay the same to the bit, and the process must end with 0.
 //
 //   node scripts/check-neighbours.mjs [--folder F] [--only NAME]
+//   GME_EMBED_PREBUILD=build-prebuild/linux-x64 node scripts/check-neighbours.mjs …      with the addon of a platform package
 //
 // The packages are installed into F (default: a temporary folder, removed at the end), pinned, without install scripts; where a package
 // ships no binary it is compiled against the headers of the Node that runs. Prints a line per meeting, ends with 1 if one fails.
@@ -33,11 +34,18 @@ function run(command, args, options = {}) {
 
 function install() {
   mkdirSync(folder, { recursive: true });
-  const packages = { ...versions, [`@node-llama-cpp/${process.platform}-${process.arch}`]: versions["node-llama-cpp"] };
   const platform = `${process.platform}-${process.arch}${process.platform === "linux" ? "-gnu" : ""}`;
-  packages[`@napi-rs/canvas-${platform}`] = versions["@napi-rs/canvas"];
+  const binaries = {
+    "node-llama-cpp": `@node-llama-cpp/${process.platform}-${process.arch}`,
+    "@napi-rs/canvas": `@napi-rs/canvas-${platform}`,
+  };
+  const packages = {};
+  for (const name of values.only ? [values.only] : Object.keys(versions)) {
+    packages[name] = versions[name];
+    if (binaries[name]) packages[binaries[name]] = versions[name];
+  }
   writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, dependencies: packages }));
-  run(npm, ["install", "--ignore-scripts", "--no-audit", "--no-fund"]);
+  run(npm, ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"]);
 }
 
 /** better-sqlite3's binary comes from elsewhere than the registry: compiled here instead. */
@@ -61,8 +69,10 @@ function check(names, order, setup, expected) {
   return verdict === "ok";
 }
 
+if (values.only && !(values.only in versions))
+  throw new Error(`${values.only} is none of ${Object.keys(versions).join(", ")}`);
 install();
-compileSqlite();
+if (!values.only || values.only === "better-sqlite3") compileSqlite();
 const addon = createRequire(import.meta.url)("node-gyp-build").resolve(root);
 const setup = { addon, folder, temporary: folder };
 const alone = meet([], "ours first", setup);
@@ -77,7 +87,7 @@ for (const names of groups) {
   }
 }
 console.log(
-  `# L25: ${passed + failed} meetings with ${all.map((name) => `${name} ${versions[name]}`).join(", ")}: ${passed} ok, ${failed} failed`,
+  `# L25: ${passed + failed} meetings with ${(values.only ? [values.only] : all).map((name) => `${name} ${versions[name]}`).join(", ")}: ${passed} ok, ${failed} failed`,
 );
 if (!values.folder) rmSync(folder, { recursive: true, force: true });
 process.exitCode = failed === 0 ? 0 : 1;

@@ -138,7 +138,10 @@ function compilerParts() {
     description: `linked into the binaries for Linux by zig ${zigVersion}`,
     licenses,
   });
-  const startFiles = [{ license: { name: "LGPL-2.1-or-later with the permission to link" } }, { license: { id: "MIT" } }];
+  const startFiles = [
+    { license: { name: "LGPL-2.1-or-later with the permission to link" } },
+    { license: { id: "MIT" } },
+  ];
   return [
     part("LLVM libc++", llvmVersion, [{ expression: "Apache-2.0 WITH LLVM-exception" }]),
     part("zig compiler-rt", zigVersion, [{ license: { id: "MIT" } }]),

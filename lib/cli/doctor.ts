@@ -6,7 +6,7 @@ export function doctorCommand(): Command {
   return new Command("doctor")
     .description("what this machine offers for embedding, and what is wrong with it")
     .option("--json", "everything as one JSON object")
-    .addHelpText("after", "\nExit codes: 0 a model can be loaded and run here, 1 the native addon does not load.")
+    .addHelpText("after", "\nExit codes: 0 a model can be loaded and run here, 1 the engine does not load or run here.")
     .action(runDoctor);
 }
 

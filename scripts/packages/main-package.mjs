@@ -32,6 +32,7 @@ export function publishedManifest(manifest) {
   const native = (list) => Object.fromEntries(list.map(({ name }) => [`@gme-embed/${name}`, manifest.version]));
   return {
     ...pick(manifest, publishedFields),
+    preferUnplugged: true, // the engine reads the demonstration model, which it cannot do in an archive of Yarn's
     scripts: pick(manifest.scripts, sourceBuildScripts),
     dependencies: { ...manifest.dependencies, ...pick(manifest.devDependencies, sourceBuildPackages) },
     optionalDependencies: { ...manifest.optionalDependencies, ...native(targets) },

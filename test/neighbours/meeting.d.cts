@@ -7,9 +7,12 @@ export interface Meeting {
   milliseconds: number;
   vectors: string[];
   did: Record<string, string>;
+  /** Files of the process's libraries, on Linux. */
+  libraries: string[];
 }
 export function meet(
   names: string[],
   order: string,
   setup: { addon: string; folder: string; temporary: string },
+  more?: Record<string, string>,
 ): Meeting;

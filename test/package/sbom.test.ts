@@ -92,7 +92,11 @@ const natives: Record<string, RegExp[]> = {
   "Unicode character data": [/Unicode character data/, /unicode-tables\.cpp/, /Unicode-3\.0/],
   "LLVM libc++": [/libc\+\+, libc\+\+abi and libunwind/, /Apache-2\.0 WITH LLVM-exception/],
   "zig compiler-rt": [/zig\].*compiler-rt/, /\bMIT\b/],
-  "C start files": [/start files of glibc [\d.]+ and musl/, /LGPL-2\.1-or-later with the permission to link/, /\bMIT\b/],
+  "C start files": [
+    /start files of glibc [\d.]+ and musl/,
+    /LGPL-2\.1-or-later with the permission to link/,
+    /\bMIT\b/,
+  ],
   PDFium: [/\[PDFium\]/, /Apache-2\.0/, /BSD-3-Clause/],
   libvips: [/\[libvips\]/, /LGPL-3\.0-or-later/],
 };

@@ -1,6 +1,7 @@
 // Our addon and its neighbours in one process: argv: order ("ours first" or "ours last"), then the neighbours' names. Everyone works twice,
-// the second time after all are loaded. Prints JSON { vectors: [hex], did: { name: text } } and ends by itself.
+// the second time after all are loaded. Prints JSON { vectors: [hex], did: { name: text }, libraries } and ends by itself.
 // GME_MEET: { addon, model, mmproj, folder, temporary }.
+const { existsSync, readFileSync } = require("node:fs");
 const neighbours = require("./neighbours.cjs");
 
 const setup = JSON.parse(process.env.GME_MEET);
@@ -46,7 +47,14 @@ async function main() {
     if (name === "ours") vectors.push(await work());
     else await work();
   }
-  console.log(JSON.stringify({ vectors, did }));
+  console.log(JSON.stringify({ vectors, did, libraries: mappedLibraries() }));
+}
+
+/** Files of libraries that are in this process, where the system tells. */
+function mappedLibraries() {
+  if (!existsSync("/proc/self/maps")) return [];
+  const paths = readFileSync("/proc/self/maps", "utf8").matchAll(/ (\/.*\.(?:so[\d.]*|node))$/gm);
+  return [...new Set(Array.from(paths, ([, path]) => path))].sort();
 }
 
 main();
