@@ -40,7 +40,8 @@ function tryInNode(script: string, args: string[], ms: number): Promise<Trial> {
   return new Promise((done) => {
     execFile(process.execPath, flags, { ...options, killSignal: "SIGKILL", maxBuffer: 1 << 24 }, (failure, stdout) => {
       if (!failure) done({ stdout });
-      else done({ stdout, failure: failure.killed ? tooSlow(ms) : ended(failure.signal ?? `exit code ${failure.code}`) });
+      else
+        done({ stdout, failure: failure.killed ? tooSlow(ms) : ended(failure.signal ?? `exit code ${failure.code}`) });
     });
   });
 }
