@@ -12,23 +12,47 @@ namespace gme {
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-// The compilers do not agree on which name __builtin_cpu_supports takes for this one. It works on AVX registers, whose use the
-// builtin has already checked with the operating system when it says AVX2.
-static bool has_f16c() {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1u << 29)) != 0;
+namespace {
+
+struct cpuid_words {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+};
+
+// By hand: __builtin_cpu_supports is a question to the compiler's library, and that of zig, which the published builds for Linux are
+// linked with, answers no to everything.
+cpuid_words cpuid(unsigned leaf) {
+    cpuid_words words;
+    __get_cpuid_count(leaf, 0, &words.a, &words.b, &words.c, &words.d);  // words stay 0 where there is no such leaf
+    return words;
 }
 
+bool has(unsigned word, int bit) {
+    return (word >> bit & 1) != 0;
+}
+
+// Registers that the operating system keeps when it switches threads: bits 1 and 2 those of AVX, 5 to 7 those of AVX-512.
+unsigned kept_registers() {
+    unsigned low = 0, high = 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+}  // namespace
+
 cpu_features detect_cpu() {
-    cpu_features found;
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) {
+    cpu_features      found;
+    const cpuid_words basic = cpuid(1), extended = cpuid(7);
+    const bool        xgetbv = has(basic.c, 27);
+    const unsigned    kept   = xgetbv ? kept_registers() : 0;
+    const bool        fma = has(basic.c, 12), avx = has(basic.c, 28), f16c = has(basic.c, 29), avx2 = has(extended.b, 5);
+    if ((kept & 0x06) != 0x06 || !avx || !avx2 || !fma || !f16c) {
         return found;
     }
     found.level = cpu_level::avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq")) {
+    const bool f = has(extended.b, 16), dq = has(extended.b, 17), bw = has(extended.b, 30), vl = has(extended.b, 31);
+    if ((kept & 0xe6) == 0xe6 && f && dq && bw && vl) {
         found.level       = cpu_level::avx512;
-        found.avx512_vnni = __builtin_cpu_supports("avx512vnni");
+        found.avx512_vnni = has(extended.c, 11);
     }
     return found;
 }
