@@ -50,6 +50,14 @@ int main(int, char ** argv) {
     items[3].image = { rgb.data(), 97, 61 };
     const gme::cpu_features cpu = gme::detect_cpu();
     check(std::string(gme::cpu_level_name(gme::limit_cpu(cpu, gme::cpu_level::portable))) == "portable", "a limit is a limit");
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    // GCC's own library answers the same questions; not every compiler's does.
+    const bool avx2   = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    check((cpu.level != gme::cpu_level::portable) == avx2, "AVX2 as GCC sees it");
+    check((cpu.level == gme::cpu_level::avx512) == avx512, "AVX-512 as GCC sees it");
+    check(cpu.avx512_vnni == (avx512 && __builtin_cpu_supports("avx512vnni")), "VNNI as GCC sees it");
+#endif
     // Portable code multiplies f16 weights by tokens rounded to f16, as ggml does; ours keeps them.
     const test_model models[] = {
         { folder + "/gguf/tiny-a-f32.gguf", folder + "/gguf/mmproj-tiny-a-f32.gguf", 1e-5f },

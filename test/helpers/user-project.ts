@@ -59,7 +59,7 @@ const berry = (nodeLinker: string, node?: string[]): Manager => ({
 });
 
 /** npm beside the node that runs, else that of the PATH. */
-function npmScript(name: string): string {
+export function npmScript(name: string): string {
   const folders = [dirname(process.execPath), ...(process.env.PATH ?? "").split(":")];
   for (const folder of folders) {
     try {

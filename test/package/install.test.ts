@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { bundledModelPath, cosine, load, version } from "../../lib";
+import { bundledModelPath, cosine, listDevices, load, version } from "../../lib";
 import { platformName } from "../../lib/platform-package";
 import { root } from "../helpers/fixtures";
 import { type LocalRegistry, startRegistry } from "../helpers/local-registry";
@@ -59,6 +59,7 @@ function nativeFolders(project: UserProject): string[] {
 const foreign = ({ downloads }: LocalRegistry) => downloads.filter((name) => name !== `@gme-embed/${here}`);
 
 async function start(t: Test): Promise<{ registry: LocalRegistry; upstream: string }> {
+  forgetOurPackages();
   const registry = await startRegistry(tarballs, await platformManifests());
   t.teardown(() => registry.close());
   return { registry, upstream: await configuredRegistry() };
@@ -83,7 +84,9 @@ async function useProject(t: Test, project: UserProject, registry: LocalRegistry
   const installed = await project.install();
   if (!t.equal(installed.code, 0, `${installed.stdout}\n${installed.stderr}`)) return;
   const seconds = ((performance.now() - before) / 1000).toFixed(1);
-  t.comment(`${project.manager.name}: installed in ${seconds} s, fetched ${registry.downloads.join(", ")}`);
+  t.comment(
+    `${project.manager.name}: installed in ${seconds} s, fetched ${registry.downloads.join(", ") || "nothing new"}`,
+  );
   const described = registry.asked.filter((path) => !path.includes("/-/"));
   t.ok(described.includes(`/@gme-embed/${here}`), "the registry was asked for the package of this platform");
   for (const file of ["use.cjs", "use.mjs"]) {
@@ -98,7 +101,12 @@ async function useProject(t: Test, project: UserProject, registry: LocalRegistry
   const told = await project.exec("gme", "--version");
   t.match(told.stdout, version, told.stderr);
   const doctor = await project.exec("gme", "doctor", "--json");
-  t.match(JSON.parse(doctor.stdout || "{}"), { version, engine: { file: here, error: undefined } }, doctor.stderr);
+  const { kernels } = await listDevices(); // our own, which the compiler of the package must not leave out
+  t.match(
+    JSON.parse(doctor.stdout || "{}"),
+    { version, engine: { file: here, error: undefined }, devices: { kernels } },
+    doctor.stderr,
+  );
   const embedded = await project.exec("gme", "embed", "--text", "a red bicycle");
   const { embedding } = JSON.parse(embedded.stdout || "{}");
   t.ok(embedding && cosine(Float32Array.from(embedding), expected[0]) >= 0.999999, `gme embed: ${embedded.stderr}`);
@@ -126,9 +134,34 @@ function compileTypes(t: Test, project: UserProject): void {
   }
 }
 
+/** A lock file and a node_modules that were made for another system, and what the message says to type. */
+async function moveBetweenSystems(t: Test, project: UserProject) {
+  const lock = JSON.parse(readFileSync(join(project.folder, "package-lock.json"), "utf8"));
+  const native = Object.keys(lock.packages).filter((path) => path.startsWith("node_modules/@gme-embed/"));
+  t.ok(native.length > 3, "npm writes the packages of every platform into the lock file");
+  const other = here === "linux-arm64" ? "darwin-x64" : "linux-arm64";
+  const [os, cpu] = other.split("-");
+  const crossed = await project.install(`--os=${os}`, `--cpu=${cpu}`);
+  t.equal(crossed.code, 0, crossed.stderr);
+  t.same(nativeFolders(project), [other], "npm install --os --cpu lays the package of that system");
+  const doctor = await project.exec("gme", "doctor", "--json");
+  const { engine } = JSON.parse(doctor.stdout || "{}");
+  t.equal(doctor.code, 1, doctor.stderr);
+  t.match(engine.error, `@gme-embed/${here}: not installed; found: @gme-embed/${other}`);
+  const typed = /- npm install (@gme-embed\S+)/.exec(engine.error)?.[1] ?? "";
+  t.equal(typed, `@gme-embed/${here}@${version}`);
+
+  // As npm wrote it before it knew of every platform: the other system's package alone.
+  for (const path of native.filter((path) => !path.endsWith(`/${other}`))) delete lock.packages[path];
+  project.write("package-lock.json", JSON.stringify(lock));
+  const repaired = await project.install(typed);
+  t.equal(repaired.code, 0, repaired.stderr);
+  t.ok(nativeFolders(project).includes(here), "what the message says to type brings the package");
+  t.equal((await project.exec("gme", "doctor", "--json")).code, 0, "and then it works");
+}
+
 t.test("installed as a user would", { skip: skipWithoutPackages(tarballs) }, async (t) => {
   const offline = await skipWithoutRegistry();
-  forgetOurPackages();
   const expected = await ownVectors();
 
   t.test("npm", { skip: offline }, async (t) => {
@@ -138,6 +171,7 @@ t.test("installed as a user would", { skip: skipWithoutPackages(tarballs) }, asy
     t.same(nativeFolders(project), [here], "no other platform's package");
     t.same(foreign(at.registry), [], "nor was one fetched");
     compileTypes(t, project);
+    await moveBetweenSystems(t, project);
   });
 
   for (const [key, title] of [
