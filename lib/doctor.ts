@@ -113,6 +113,9 @@ export function missingLibraryAdvice(error: string): string | undefined {
 
 function cardAdvice(vendor: GraphicsVendor): string {
   const names = { nvidia: "NVIDIA", amd: "AMD", intel: "Intel" } as const;
-  const kind = vendor === "nvidia" ? "cuda" : "vulkan";
-  return `the ${names[vendor]} card is not used: npm install ${devicePackage(kind)}`;
+  const remedy =
+    vendor === "nvidia"
+      ? `npm install ${devicePackage("cuda")}`
+      : "name ggml's Vulkan library in GME_BACKEND_PATH (docs/devices.md)";
+  return `the ${names[vendor]} card is not used: ${remedy}`;
 }

@@ -9,10 +9,11 @@ import { existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { stageDevicePackage } from "./packages/device-package.mjs";
 import { stageMainPackage } from "./packages/main-package.mjs";
 import { stagePlatformPackage } from "./packages/platform-package.mjs";
 import { packageRow, packageTable } from "./packages/package-table.mjs";
-import { targets } from "./prebuild/targets.mjs";
+import { deviceTargets, targets } from "./prebuild/targets.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const builds = join(root, "build-prebuild");
@@ -54,6 +55,11 @@ function main() {
       sums[target.name] = staged.sums;
       rows.push(packageRow(`@gme-embed/${target.name}`, pack(staged.folder, values.out), staged));
     }
+  }
+  for (const target of deviceTargets) {
+    const folder = stageDevicePackage(root, target, join(builds, target.name));
+    if (folder === undefined) missing.push(target.name);
+    else rows.push(packageRow(`@gme-embed/${target.name}`, pack(folder, values.out)));
   }
   if (values.complete && missing.length > 0) throw new Error(`nothing was built for ${missing.join(", ")}`);
   stageMainPackage(root, join(builds, "main"), sums);

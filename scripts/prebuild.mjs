@@ -14,6 +14,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
+import { buildCuda } from "./prebuild/cuda.mjs";
 import { findTarget, targetOfThisMachine, targets } from "./prebuild/targets.mjs";
 import { prepareZig, writeToolchain } from "./prebuild/zig-toolchain.mjs";
 
@@ -75,14 +76,24 @@ function chosenTargets({ target, all }) {
   return [chosen];
 }
 
+async function prebuildDevices({ gpu, architectures, jobs }) {
+  if (gpu !== "cuda") throw new Error(`--gpu ${gpu}: only cuda is built so far`);
+  console.log(
+    JSON.stringify(await buildCuda({ architectures: architectures?.split(","), jobs: Number(jobs) }), null, 2),
+  );
+}
+
 async function main() {
   const { values } = parseArgs({
     options: {
       target: { type: "string" },
       all: { type: "boolean", default: false },
+      gpu: { type: "string" },
+      architectures: { type: "string" },
       jobs: { type: "string", default: String(availableParallelism()) },
     },
   });
+  if (values.gpu !== undefined) return prebuildDevices(values);
   for (const target of chosenTargets(values)) {
     const start = performance.now();
     const folder = await prebuild(target, Number(values.jobs));

@@ -2,7 +2,7 @@
 //
 //   node scripts/prebuild/cuda.mjs [--architectures 75,80,86,89,90,120] [--jobs N]
 //
-// Leaves libgme-ggml-cuda.so and cuda.json, which says what it was made of and what it needs, in prebuilds/linux-x64-cuda. The last
+// Leaves libgme-ggml-cuda.so and cuda.json, which says what it was made of and what it needs, in build-prebuild/linux-x64-cuda/prebuilds. The last
 // architecture is compiled as PTX too, which drivers turn into code for newer cards. cuBLAS's headers, and a library to link against,
 // come from PyPI when the toolkit has none (vendor/cublas, checksum below); neither is passed on.
 import { execFileSync } from "node:child_process";
@@ -26,7 +26,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const target = join(root, "prebuilds", "linux-x64-cuda");
+const target = join(root, "build-prebuild", "linux-x64-cuda", "prebuilds");
 const cublas = {
   folder: join(root, "vendor", "cublas"),
   // The oldest of CUDA 13's: what is linked against it runs with every later one of the same number.

