@@ -9,8 +9,6 @@ import sys
 
 from .steps import Failed, run
 
-SOURCES = ["CMakeLists.txt", "package.json", "vendor", "native", "scripts/gpu-check", "scripts/gpu_check"]
-
 
 def find_nvcc():
     found = shutil.which("nvcc") or next(iter(glob.glob("/usr/local/cuda*/bin/nvcc")), None)

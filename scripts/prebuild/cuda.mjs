@@ -70,7 +70,7 @@ async function sha256(file) {
 }
 
 /** The folder for GME_CUBLAS_ROOT. */
-async function fetchCublas() {
+export async function fetchCublas() {
   const { folder, spec, platform, sha256: wanted } = cublas;
   const stamp = join(folder, "from.json");
   if (existsSync(stamp) && JSON.parse(readFileSync(stamp, "utf8")).sha256 === wanted) return folder;
@@ -117,6 +117,12 @@ function neededLibraries(file) {
   return [...told("readelf", ["-d", file]).matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name);
 }
 
+/** The oldest glibc that has all it asks for: that of the machine that compiled it, at worst. */
+function glibcFloor(file) {
+  const minors = [...told("readelf", ["-V", file]).matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor));
+  return minors.length === 0 ? "none" : `2.${Math.max(...minors)}`;
+}
+
 /** Compiles for hours on few processors. Returns what cuda.json says. */
 export async function buildCuda({ architectures = defaultArchitectures, jobs = cpus().length } = {}) {
   const toolkit = findToolkit();
@@ -147,7 +153,7 @@ export async function buildCuda({ architectures = defaultArchitectures, jobs = c
     architectures: asked.split(";"),
     toolkit: toolkit.version,
     ggml: { version: ggmlVersion, commit },
-    needs: { driver: `CUDA ${toolkit.major} or newer`, libraries: neededLibraries(built) },
+    needs: { driver: `CUDA ${toolkit.major} or newer`, libraries: neededLibraries(built), glibc: glibcFloor(built) },
     bytes: statSync(built).size,
     sha256: await sha256(built),
     buildSeconds: seconds,
