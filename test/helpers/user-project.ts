@@ -43,6 +43,7 @@ const berry = (nodeLinker: string, node?: string[]): Manager => ({
       "enableScripts: false",
       "enableTelemetry: false",
       "enableGlobalCache: false",
+      "enableMirror: false",
       `cacheFolder: ${JSON.stringify(cache("yarn-4", "files"))}`,
       `globalFolder: ${JSON.stringify(cache("yarn-4"))}`,
       `npmRegistryServer: ${JSON.stringify(registry)}`,
@@ -129,7 +130,10 @@ export async function skipWithoutRegistry(): Promise<string | false> {
 export function forgetOurPackages(): void {
   if (!existsSync(cache())) return;
   for (const path of readdirSync(cache(), { recursive: true, encoding: "utf8" }))
-    if (/^yarn-[14][\\/](v\d+[\\/]|files[\\/]|.*127\.0\.0\.1[\\/])[^\\/]*gme-embed[^\\/]*$/.test(path))
+    if (
+      /^yarn-1[\\/]v\d+[\\/]\.tmp$/.test(path) ||
+      /^yarn-[14][\\/](v\d+[\\/]|files[\\/]|.*127\.0\.0\.1[\\/])[^\\/]*gme-embed[^\\/]*$/.test(path)
+    )
       rmSync(cache(path), { recursive: true, force: true });
 }
 
