@@ -19,6 +19,14 @@ export function platformPackage(): string {
 
 /** The C library of this process: `musl`, `glibc`, or empty where there is only one. */
 export function currentLibc(): string {
+  libc ??= findLibc();
+  return libc;
+}
+
+let libc: string | undefined;
+
+/** Node's report takes some 8 ms to write: once per process. */
+function findLibc(): string {
   if (process.platform !== "linux") return "";
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   return report?.header?.glibcVersionRuntime ? "glibc" : "musl";

@@ -31,6 +31,8 @@ const fileSeconds = process.env.GME_TEST_LONG === "1" ? 14_400 : 300;
 
 // Begun first, so that no long one is left alone at the end; a name that is missing here only costs time.
 const longest = [
+  "test/package/install.test.ts",
+  "test/package/two-ggml.test.ts",
   "test/index-store/crash-points.test.ts",
   "test/isolated/crash.test.ts",
   "test/isolated/killed.test.ts",
