@@ -47,7 +47,7 @@ ggml_tensor * rotate(ggml_context * ctx, ggml_tensor * heads, ggml_tensor * cos,
 }
 
 // q [n_embd_head, n, n_head], k and v [n_embd_head, n_keys, n_head_kv], mask [n_keys, n] or nullptr -> [n_head*n_embd_head, n]
-ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, double flop) {
+ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask) {
     ggml_context * ctx   = build.context();
     const float    scale = 1.0f / std::sqrt(static_cast<float>(q->ne[0]));
     const int64_t  n     = q->ne[1];
@@ -55,7 +55,6 @@ ggml_tensor * attend(graph & build, ggml_tensor * q, ggml_tensor * k, ggml_tenso
     ggml_tensor *  cur   = ggml_flash_attn_ext(ctx, q, k, v, mask, scale, 0.0f, 0.0f);  // [n_embd_head, n_head, n]
     ggml_prec_set_acc(cur, GGML_PREC_F32);
     if (build.where().gpu().supports(cur)) {
-        build.count_flop(cur, flop);
         return ggml_reshape_2d(ctx, cur, width, n);
     }
     ggml_tensor * scores_product = ggml_mul_mat(ctx, k, q);  // [n_keys, n, n_head]
@@ -131,7 +130,6 @@ ggml_tensor * device_rotate_and_store(graph & build, ggml_tensor * qkv, int64_t 
 
 ggml_tensor * device_attention(graph & build, ggml_tensor * q, int64_t n_head, const key_value_rows & state, const std::vector<attention_segment> & segments) {
     ggml_context *        ctx   = build.context();
-    const attention_shape shape = { state.n_embd_head, n_head, state.n_head_kv, 1.0f };
     ggml_tensor *         whole = nullptr;
     for (const auto & [group, kept] : state.masks->find(build.where(), segments)) {
         const int64_t n     = group.n_queries();
@@ -142,7 +140,7 @@ ggml_tensor * device_attention(graph & build, ggml_tensor * q, int64_t n_head, c
         }
         ggml_tensor * k   = gather_keys(ctx, state, group.keys, 0);
         ggml_tensor * v   = gather_keys(ctx, state, group.keys, state.width());
-        ggml_tensor * cur = attend(build, ggml_permute(ctx, heads, 0, 2, 1, 3), k, v, mask, attention_flop(shape, group.segments));
+        ggml_tensor * cur = attend(build, ggml_permute(ctx, heads, 0, 2, 1, 3), k, v, mask);
         whole             = whole == nullptr ? cur : ggml_concat(ctx, whole, cur, 1);  // [n_head*n_embd_head, n + n]
     }
     return whole;
