@@ -76,12 +76,25 @@ export function prepareZig() {
   fetchZig();
 }
 
+// zig has names of its own for processors: what others call -march=armv8.2-a+dotprod+fp16 is -mcpu=generic+v8_2a+dotprod+fullfp16.
+const armNames = `for word do
+  shift
+  case "$word" in -march=armv*)
+    word="-mcpu=generic+$(printf %s "\${word#-march=arm}" | sed 's/^v\\([89]\\)\\.\\([0-9]\\)-a/v\\1_\\2a/; s/^v\\([89]\\)-a/v\\1a/; s/+fp16/+fullfp16/')" ;;
+  esac
+  set -- "$@" "$word"
+done
+`;
+
 /** Writes the commands and the toolchain file of a target into a folder, and returns the file's path. */
 export function writeToolchain({ triple, processor }, into) {
   mkdirSync(into, { recursive: true });
   // CMake and ccache take a compiler for one file, without words of its own.
   const command = (name, words) =>
-    writeOnce(join(into, name), `#!/bin/sh\nexec "${join(folder, "zig")}" ${words} "$@"\n`);
+    writeOnce(
+      join(into, name),
+      `#!/bin/sh\n${processor === "aarch64" ? armNames : ""}exec "${join(folder, "zig")}" ${words} "$@"\n`,
+    );
   const lines = [
     "set(CMAKE_SYSTEM_NAME Linux)",
     `set(CMAKE_SYSTEM_PROCESSOR ${processor})`,
