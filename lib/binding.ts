@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { besideAsar } from "./asar-path";
 import { GmeError } from "./errors";
-import { type LoadAttempt, loadHelp } from "./load-help";
-import { findPlatformPackage, platformPackage } from "./platform-package";
+import { loadHelp } from "./load-help";
+import { findPlatformPackage, type LoadAttempt, platformPackage } from "./platform-package";
 
 /** Work on an engine thread. After abort() the promise rejects with code GME_ABORTED, unless the result was there first. */
 export interface NativeJob<T> {

@@ -1,14 +1,5 @@
-import { currentLibc, platformName, platformPackage } from "./platform-package";
+import { currentLibc, platformName, platformPackage, type LoadAttempt } from "./platform-package";
 import { version } from "./version";
-
-/** One try to load the addon, and why it failed. */
-export interface LoadAttempt {
-  /** The file, or what was searched for. */
-  what: string;
-  reason: string;
-  /** What was thrown, if anything was. */
-  cause?: unknown;
-}
 
 const supportedPlatforms = ["linux-x64", "linux-arm64", "linux-x64-musl", "darwin-arm64", "darwin-x64", "win32-x64"];
 

@@ -2,10 +2,18 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { besideAsar } from "./asar-path";
-import type { LoadAttempt } from "./load-help";
 import { version } from "./version";
 
 type Sums = Record<string, Record<string, string>>;
+
+/** One try to load the addon, and why it failed. */
+export interface LoadAttempt {
+  /** The file, or what was searched for. */
+  what: string;
+  reason: string;
+  /** What was thrown, if anything was. */
+  cause?: unknown;
+}
 
 /** What the packages of native files are named by: `linux-x64`, `linux-x64-musl`, `darwin-arm64`, … */
 export function platformName(libc = currentLibc()): string {
