@@ -125,7 +125,7 @@ t.test("what is wrong is found", async (t) => {
     ["persist-credentials: false", "fetch-depth: 1", /keeps the token/],
     ["timeout-minutes: 120", "", /limit of time/],
     ["run: npm ci", `run: echo ${expression("github.ref")}`, /expression/],
-    ["registry-url:", `token: ${expression("secrets.NPM_TOKEN")} #`, /lives on/],
+    ["node-version: 24", `token: ${expression("secrets.NPM_TOKEN")} #`, /lives on/],
   ]; // biome-ignore format: a row is one case
   for (const [from, to, problem] of general)
     t.match(generalProblems(changed(from, to), "release.yml").join("; "), problem);
