@@ -88,7 +88,7 @@ function findProducts() {
   const folders = [path.join(buildFolder, options.config), path.join(buildFolder, "bin"), buildFolder];
   folders.push(path.join(buildFolder, "bin", options.config));
   const isProduct = (name) =>
-    name === "gme_embed.node" || (prebuildFolder && /^(lib)?gme-[\w-]+\.(so|dylib|dll)$/.test(name));
+    name === "gme_embed.node" || (prebuildFolder && /^(lib)?gme-[\w.-]+\.(so|dylib|dll)$/.test(name));
   const found = new Map();
   for (const folder of folders.filter((each) => fs.existsSync(each))) {
     for (const name of fs.readdirSync(folder)) if (isProduct(name)) found.set(name, path.join(folder, name));
