@@ -8,7 +8,15 @@ import { entrySchema, pinKey, pinOf, sourceSchema } from "./entry-schema";
 import type { IndexPlace } from "./index-place";
 import type { IndexPin } from "./index-types";
 import { corruptStore, isFilterFault, storeError } from "./store-errors";
-import { committedVersion, isSoundManifest, manifestFiles, noteCommitted, tableName } from "./store-files";
+import {
+  committedVersion,
+  isSoundManifest,
+  isUnfinishedTable,
+  manifestFiles,
+  noteCommitted,
+  removeUnfinishedTable,
+  tableName,
+} from "./store-files";
 import { StoreSync } from "./store-sync";
 
 export interface ScanOptions {
@@ -66,7 +74,7 @@ export class EntryTable {
     await checkNewestManifest(place);
     const connection = await connect(backend, place);
     try {
-      if (!(await connection.tableNames()).includes(tableName)) {
+      if (!(await connection.tableNames()).includes(tableName) || (await isUnfinishedTable(place))) {
         if (committed > 0) throw await corruptStore(place, "its table is missing");
         return undefined;
       }
@@ -84,6 +92,7 @@ export class EntryTable {
     const backend = await loadBackend();
     const connection = await connect(backend, place);
     try {
+      await removeUnfinishedTable(place);
       const table = await connection.createEmptyTable(tableName, entrySchema(backend.arrow, pin), { mode: "create" });
       const created = await EntryTable.over(backend, connection, table, place);
       await created.settle();

@@ -48,6 +48,23 @@ export async function manifestFiles({ folder }: IndexPlace): Promise<ManifestFil
   return files.sort((a, b) => b.version - a.version);
 }
 
+/**
+ * A table whose making was killed before its first version: a folder without manifest or data, of which nothing was noted as committed.
+ * False for object storage.
+ */
+export async function isUnfinishedTable(place: IndexPlace): Promise<boolean> {
+  if (place.folder === undefined || (await committedVersion(place)) > 0) return false;
+  const entries = await readdir(join(place.folder, tableFolder), { recursive: true }).catch(() => undefined);
+  return entries !== undefined && !entries.some((name) => /\.(manifest|lance)$/.test(name));
+}
+
+/** Takes away what isUnfinishedTable found. */
+export async function removeUnfinishedTable(place: IndexPlace): Promise<void> {
+  if (place.folder === undefined || !(await isUnfinishedTable(place))) return;
+  const path = join(place.folder, tableFolder);
+  await rm(path, { recursive: true, force: true }).catch((error) => Promise.reject(ioError(error, path)));
+}
+
 export function isSoundManifest(path: string): Promise<boolean> {
   return inFile(path, isManifest);
 }

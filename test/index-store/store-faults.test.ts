@@ -294,6 +294,23 @@ t.test("an index whose table was removed is not taken for a new one; repair make
   t.strictSame(await rowsOf(db), rows);
 });
 
+t.test("a table whose making was killed before its first version is made anew; one that has data is not", async (t) => {
+  const { folder, db } = freshPlace();
+  writePictures(folder, 0, 3);
+  const versions = join(db, "entries.lance", "_versions");
+  for (const part of [versions, join(db, "entries.lance", "_transactions")]) mkdirSync(part, { recursive: true });
+  writeFileSync(join(db, "entries.lance", "_transactions", "0-unfinished.txn"), "");
+  writeFileSync(join(versions, ".tmp_1.manifest_unfinished"), "LANC");
+  await rejectsWith(t, () => openIndex(db, { readOnly: true }), "GME_INDEX_NOT_FOUND");
+  t.match(await runOnce(t, db, folder), { failed: 0, rows: 3 });
+  t.match(await checkOf(db), { ...sound, rows: 3 });
+
+  const other = freshPlace().db;
+  mkdirSync(join(other, "entries.lance", "data"), { recursive: true });
+  writeFileSync(join(other, "entries.lance", "data", "rows.lance"), "LANC");
+  await rejectsWith(t, () => openIndex(other, { readOnly: true }), "GME_STORE_CORRUPT");
+});
+
 t.test("an index of a newer layout is refused by name, for reading and for writing", async (t) => {
   const { db, folder } = freshPlace();
   writePictures(folder, 0, 3);
