@@ -33,7 +33,7 @@ export const streamPatienceMs = 50;
  * sharing a pass, as texts do.
  */
 const chunkPixels = 0.9e6;
-/** A device takes 32 of the smallest pictures at once: it is slow per picture with few, and through them within a second. */
+/** 32 of the smallest pictures at once, so that a batch is one pass of the tower; not measured on a card so far. */
 const deviceChunkPixels = 6.4e6;
 /** What a small picture is enlarged to: 256 tokens of 28×28, if the model's file says nothing else. */
 const leastPixels = 256 * 28 * 28;

@@ -46,7 +46,7 @@ function writeDoor(folder) {
 export async function prebuild(target, jobs) {
   const folder = prebuildFolder(target.name);
   if (target.triple !== undefined) {
-    prepareZig();
+    await prepareZig();
     writeToolchain(target, join(folder, "toolchain"));
   } else if (target.platform !== process.platform) {
     throw new Error(`${target.name} is built on ${target.platform}`);

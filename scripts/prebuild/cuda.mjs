@@ -6,24 +6,12 @@
 // architecture is compiled as PTX too, which drivers turn into code for newer cards. cuBLAS's headers, and a library to link against,
 // come from PyPI when the toolkit has none (vendor/cublas, checksum below); neither is passed on.
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import {
-  copyFileSync,
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { layWheel, sha256 } from "./wheel.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const target = join(root, "build-prebuild", "linux-x64-cuda", "prebuilds");
@@ -63,48 +51,11 @@ export function findToolkit(environment = process.env) {
   throw new Error(`no CUDA toolkit: looked for ${candidates.join(", ")}`);
 }
 
-async function sha256(file) {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file)) hash.update(chunk);
-  return hash.digest("hex");
-}
-
 /** The folder for GME_CUBLAS_ROOT. */
 export async function fetchCublas() {
-  const { folder, spec, platform, sha256: wanted } = cublas;
-  const stamp = join(folder, "from.json");
-  if (existsSync(stamp) && JSON.parse(readFileSync(stamp, "utf8")).sha256 === wanted) return folder;
-  const work = mkdtempSync(join(tmpdir(), "gme-cublas-"));
-  try {
-    const pip = [
-      "-m",
-      "pip",
-      "download",
-      "--no-deps",
-      "--only-binary=:all:",
-      "--platform",
-      platform,
-      "--dest",
-      work,
-      spec,
-    ];
-    run("python3", pip);
-    const wheel = readdirSync(work).find((name) => name.endsWith(".whl"));
-    const found = await sha256(join(work, wheel));
-    if (found !== wanted) throw new Error(`${spec}: its sha256 is ${found} instead of ${wanted}`);
-    const members = ["nvidia/cu13/include/", "nvidia/cu13/lib/libcublas.so.13"];
-    const script =
-      "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); [z.extract(n, sys.argv[2]) for n in z.namelist() if n.startswith(tuple(sys.argv[3:]))]";
-    run("python3", ["-c", script, join(work, wheel), work, ...members]);
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(dirname(folder), { recursive: true });
-    run("cp", ["-r", join(work, "nvidia", "cu13"), `${folder}.new`]);
-    writeFileSync(join(`${folder}.new`, "from.json"), `${JSON.stringify({ spec, sha256: wanted })}\n`);
-    renameSync(`${folder}.new`, folder);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-  return folder;
+  const members = ["nvidia/cu13/include/", "nvidia/cu13/lib/libcublas.so.13"];
+  await layWheel({ ...cublas, base: "nvidia/cu13", members });
+  return cublas.folder;
 }
 
 const hasCublas = (nvcc) =>

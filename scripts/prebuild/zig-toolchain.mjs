@@ -1,21 +1,10 @@
 // A compiler for old and other systems: zig's clang, from PyPI's package `ziglang`.
 //
 // wheel (pin: version, sha256) -> vendor/zig -> for each target four commands and a toolchain file for CMake.
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { layWheel } from "./wheel.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const folder = join(root, "vendor", "zig");
@@ -33,47 +22,15 @@ const wheels = {
   },
 };
 
-function fetchZig() {
+/** Lays the compiler in vendor/zig when it is not there. */
+export async function prepareZig() {
   const wheel = wheels[process.arch];
   if (process.platform !== "linux" || wheel === undefined)
     throw new Error(
       `zig is pinned for Linux on ${Object.keys(wheels).join(", ")}, not for ${process.platform}-${process.arch}`,
     );
-  const work = mkdtempSync(join(tmpdir(), "gme-zig-"));
-  try {
-    const python = (args) => execFileSync("python3", args, { cwd: work, stdio: ["ignore", "ignore", "pipe"] });
-    python(["-m", "venv", "tool"]);
-    const from = ["--no-deps", "--only-binary=:all:", "--platform", wheel.platform, "-d", "wheel"];
-    execFileSync(
-      join(work, "tool", "bin", "pip"),
-      ["download", "--quiet", "--disable-pip-version-check", ...from, `ziglang==${version}`],
-      {
-        cwd: work,
-        stdio: ["ignore", "ignore", "pipe"],
-      },
-    );
-    const file = join(work, "wheel", readdirSync(join(work, "wheel"))[0]);
-    const found = createHash("sha256").update(readFileSync(file)).digest("hex");
-    if (found !== wheel.sha256) throw new Error(`${file}: sha256 ${found}, expected ${wheel.sha256}`);
-    python(["-m", "zipfile", "-e", file, "content"]);
-    const zig = join(work, "content", "ziglang");
-    execFileSync("chmod", ["+x", join(zig, "zig")]);
-    writeFileSync(join(zig, ".version"), version);
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(dirname(folder), { recursive: true });
-    execFileSync("cp", ["-r", zig, `${folder}.new`]);
-    renameSync(`${folder}.new`, folder);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-}
-
-/** Lays the compiler in vendor/zig when it is not there. */
-export function prepareZig() {
-  const stamp = join(folder, ".version");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === version) return;
-  console.log(`prebuild: fetching ziglang ${version}`);
-  fetchZig();
+  await layWheel({ ...wheel, folder, spec: `ziglang==${version}`, base: "ziglang", members: ["ziglang/"] });
+  chmodSync(join(folder, "zig"), 0o755);
 }
 
 // zig has names of its own for processors: what others call -march=armv8.2-a+dotprod+fp16 is -mcpu=generic+v8_2a+dotprod+fullfp16.
