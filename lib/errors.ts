@@ -73,6 +73,19 @@ export const errorCodes = {
   GME_ABORTED: "the call was stopped by its AbortSignal",
   GME_ADDON_MISSING: "the native addon was not found or does not load",
   GME_ENGINE_CRASHED: "the engine's process ended during the call, or the call ended two of them and is refused",
+  GME_REQUEST_UNREADABLE: "the request's body is not JSON, or not what its headers say",
+  GME_KEY_REFUSED: "the server wants a key, and the request carries none or another one",
+  GME_HOST_REFUSED: "the request names a host or an origin that this server does not answer for",
+  GME_ROUTE_NOT_FOUND: "the server has nothing at this path",
+  GME_METHOD_REFUSED: "the path exists, but not for this method",
+  GME_BODY_TOO_LARGE: "the request's body has more bytes than allowed",
+  GME_BODY_FORMAT: "the request's body is not plain JSON: another content type, or compressed",
+  GME_QUEUE_FULL: "the server has as much waiting work as it may hold; try again later",
+  GME_DEADLINE_EXCEEDED: "the request was not answered within its time",
+  GME_SERVER_STOPPING: "the server is stopping and takes no new work",
+  GME_ENGINE_RESTARTED:
+    "the engine's process ended, or does not answer, and is started again; the request may be repeated",
+  GME_ITEM_REFUSED: "the item ended the engine's process twice and is not tried again",
   GME_INTERNAL: "the engine met a condition that it does not expect: please report it",
 } as const;
 

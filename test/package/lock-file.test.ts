@@ -28,7 +28,8 @@ const withoutSum = ["darwin-arm64", "linux-arm64-gnu", "linux-arm64-musl", "win3
 
 t.test("package.json asks for exact versions, from the registry alone", async (t) => {
   for (const kind of kinds) {
-    for (const [name, version] of Object.entries<string>(manifest[kind])) t.match(version, /^\d+\.\d+\.\d+$/, name);
+    for (const [name, version] of Object.entries<string>(manifest[kind]))
+      t.match(version, /^(npm:@?[a-z/-]+@)?\d+\.\d+\.\d+$/, name);
   }
   for (const change of Object.values<Record<string, string>>(manifest.overrides)) {
     for (const [name, version] of Object.entries(change)) {
