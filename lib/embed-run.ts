@@ -4,6 +4,7 @@ import { cutEmbedding } from "./embedding";
 import { badArgument, GmeError } from "./errors";
 import { type DecodeSettings, decodeImage } from "./image-decode";
 import { type CheckedInput, describeUnread, type GmeInput, readInput } from "./input";
+import type { TokenCount } from "./model-work";
 import type { EmbedOptions, ReadEmbedOptions } from "./options";
 import type { RemotePolicy } from "./remote-image";
 import { type CallQueue, type QueuedCall, untilAborted } from "./queue";
@@ -22,7 +23,14 @@ export interface EngineAccess {
 
 /** One result of embedMany: the vector or what was wrong with the item. */
 export type EmbedResult =
-  | { index: number; id?: string | number; embedding: Float32Array; error?: undefined }
+  | {
+      index: number;
+      id?: string | number;
+      embedding: Float32Array;
+      /** With the option `countTokens`. */
+      tokens?: TokenCount;
+      error?: undefined;
+    }
   | { index: number; id?: string | number; error: GmeError; embedding?: undefined };
 
 /** A stream's begun chunk waits this long for more items, so that a slow source still gets its answers at once. */
@@ -214,13 +222,42 @@ async function runTolerant(
   const outcomes = new Map<number, Float32Array | GmeError>();
   for (const ready of chunk) if (ready.error !== undefined) outcomes.set(ready.index, ready.error);
   const good = chunk.filter((ready) => ready.error === undefined);
+  const counts = options.countTokens ? await countChunk(access, good, options) : undefined;
   await embedGood(access, good, options, outcomes);
   ahead.release(chunk);
   return chunk.map(({ index, id }) => {
     const outcome = outcomes.get(index) as Float32Array | GmeError;
     const named = id === undefined ? { index } : { index, id };
-    return outcome instanceof GmeError ? { ...named, error: outcome } : { ...named, embedding: outcome };
+    if (outcome instanceof GmeError) return { ...named, error: outcome };
+    const tokens = counts?.get(index);
+    return { ...named, embedding: outcome, ...(tokens !== undefined && { tokens }) };
   });
+}
+
+/** Before the vectors: nothing is copied, and what the engine refuses it refuses again when it computes; the others are then counted alone. */
+async function countChunk(
+  access: EngineAccess,
+  items: readonly ReadyItem[],
+  options: ReadEmbedOptions,
+): Promise<Map<number, TokenCount>> {
+  const sizes = items.map((ready) => {
+    const { image, ...item } = nativeItem(ready, options);
+    return image === undefined ? item : { ...item, image: { width: image.width, height: image.height } };
+  });
+  const parsed = options.specialTokens === "parse";
+  try {
+    const counts = await untilAborted(
+      startJob(() => access.native.countTokens(sizes, parsed)),
+      options.signal,
+    );
+    return new Map(items.map(({ index }, i) => [index, counts[i]]));
+  } catch (caught) {
+    const { code } = GmeError.from(caught);
+    if (code === "GME_ABORTED" || code === "GME_MODEL_CLOSED") throw caught;
+    if (items.length === 1) return new Map();
+    const alone = await Promise.all(items.map((item) => countChunk(access, [item], options)));
+    return new Map(alone.flatMap((counts) => [...counts]));
+  }
 }
 
 /**

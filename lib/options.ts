@@ -92,6 +92,8 @@ export interface EmbedOptions {
   allowTruncation?: boolean;
   /** Items that the engine takes at a time, fewer where they are pictures. Default 64. */
   batchSize?: number;
+  /** embedMany: results with the tokens of their items. Default false. */
+  countTokens?: boolean;
   onProgress?: (progress: EmbedProgress) => void;
 }
 
@@ -217,6 +219,12 @@ export const embedOptions: readonly OptionSpec[] = [
   },
   { name: "allowTruncation", kind: "boolean", default: false, help: "allow dimensions other than the model's own" },
   { name: "batchSize", kind: "integer", min: 1, max: 1024, default: 64, help: "items that the engine takes at a time" },
+  {
+    name: "countTokens",
+    kind: "boolean",
+    default: false,
+    help: "the tokens of each item with the results of a stream",
+  },
   { name: "onProgress", kind: "function", help: "called with { done, total, failed }" },
   { name: "signal", kind: "signal", help: "stops the call" },
 ];

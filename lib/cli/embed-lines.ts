@@ -59,7 +59,9 @@ async function* itemsOf(lines: AsyncIterable<JsonLine>): AsyncGenerator<GmeInput
 function lineOf(result: EmbedResult, format: EmbedFormat): Record<string, unknown> {
   const name = result.id === undefined ? { index: result.index } : { id: result.id };
   if (result.error !== undefined) return { ...name, error: errorJson(result.error) };
-  return { ...name, embedding: format === "base64" ? base64(result.embedding) : Array.from(result.embedding) };
+  const { tokens, embedding } = result;
+  const counted = tokens === undefined ? name : { ...name, tokens };
+  return { ...counted, embedding: format === "base64" ? base64(embedding) : Array.from(embedding) };
 }
 
 /** Rows stay aligned with the lines: a failed item is a row of NaN, its error goes to stderr. */

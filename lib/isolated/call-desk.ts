@@ -63,8 +63,8 @@ export class CallDesk {
     inputs: ReturnType<typeof fromWireInput>[],
     options: ReadEmbedOptions,
   ): Promise<WireResult[]> {
-    return (await this.work.embedEach(inputs, options)).map(({ index, embedding, error }) =>
-      error === undefined ? { index, embedding } : { index, error: toWire(error) },
+    return (await this.work.embedEach(inputs, options)).map((result) =>
+      result.error === undefined ? result : { index: result.index, error: toWire(result.error) },
     );
   }
 }

@@ -47,7 +47,11 @@ export interface CallValues {
   tokenize: Int32Array;
 }
 
-export type WireResult = Pick<EmbedResult, "index"> & { readonly embedding?: Float32Array; readonly error?: WireError };
+export interface WireResult extends Pick<EmbedResult, "index"> {
+  readonly embedding?: Float32Array;
+  readonly tokens?: TokenCount;
+  readonly error?: WireError;
+}
 
 export function toWireOptions({ signal, onProgress, ...plain }: ReadEmbedOptions): WireOptions {
   return { ...plain, reports: onProgress !== undefined };

@@ -2,6 +2,7 @@ import { DecodeAhead, type ReadyItem } from "../decode-ahead";
 import { type EmbedResult, iteratorOf, streamPatienceMs, streamReader } from "../embed-run";
 import { GmeError } from "../errors";
 import type { CheckedInput } from "../input";
+import type { TokenCount } from "../model-work";
 import type { ReadEmbedOptions } from "../options";
 import type { RemotePolicy } from "../remote-image";
 import { dealItems } from "./batch-pieces";
@@ -82,7 +83,8 @@ function handled<T>(work: Promise<T>): Promise<T> {
   return work;
 }
 
-type Outcomes = Map<number, Float32Array | GmeError>;
+type Outcome = { readonly embedding: Float32Array; readonly tokens?: TokenCount } | GmeError;
+type Outcomes = Map<number, Outcome>;
 
 function withImage(item: ReadyItem): { item: ReadyItem; image?: unknown } {
   return { item, image: item.input?.image };
@@ -99,10 +101,16 @@ async function embedChunk(
     outcomes,
   );
   return chunk.map(({ index, id }) => {
-    const outcome = outcomes.get(index) as Float32Array | GmeError;
+    const outcome = outcomes.get(index) as Outcome;
     const named = id === undefined ? { index } : { index, id };
-    return outcome instanceof GmeError ? { ...named, error: outcome } : { ...named, embedding: outcome };
+    return outcome instanceof GmeError ? { ...named, error: outcome } : { ...named, ...outcome };
   });
+}
+
+/** The vector in memory of its own: the message's goes with the message. */
+function outcomeOf({ embedding, tokens, error }: WireResult): Outcome {
+  if (error !== undefined) return fromWire(error);
+  return { embedding: Float32Array.from(embedding as Float32Array), ...(tokens !== undefined && { tokens }) };
 }
 
 /** One item is tried twice; a group over which the process ended goes again in halves. */
@@ -116,10 +124,7 @@ async function embedHalves(
   if (items.length === 0) return;
   try {
     const inputs = items.map(({ input }) => input as CheckedInput);
-    for (const { index, embedding, error } of await embedEach(inputs, signal)) {
-      const outcome = error === undefined ? Float32Array.from(embedding as Float32Array) : fromWire(error);
-      outcomes.set(items[index].index, outcome);
-    }
+    for (const result of await embedEach(inputs, signal)) outcomes.set(items[result.index].index, outcomeOf(result));
   } catch (caught) {
     const error = GmeError.from(caught);
     if (error.code !== "GME_ENGINE_CRASHED" || error.field !== "call") throw error;

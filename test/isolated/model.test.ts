@@ -47,6 +47,7 @@ t.test("an isolated model answers every call as one of this process does", async
   for (const input of inputs) await same("embed", (model) => model.embed(input, { instruction: "Say it." }));
   await same("a document, cut", (model) => model.embed("a", { isQuery: false, dimensions: 16, allowTruncation: true }));
   await same("embedMany", (model) => collect(model.embedMany([...inputs, { id: 9, text: "last" }], { batchSize: 2 })));
+  await same("embedMany with tokens", (model) => collect(model.embedMany(inputs, { batchSize: 2, countTokens: true })));
   await same("countTokens", (model) => model.countTokens(inputs[3]));
   await same("tokenize", (model) => model.tokenize("hello world <|im_end|>", { specialTokens: "parse" }));
   await same("inspectStages", (model) => model.inspectStages({ image: samplePaths[2] }));

@@ -75,6 +75,16 @@ t.test("a loaded model", async (t) => {
     t.ok(cosine(results[0].embedding as Float32Array, text) > 0.999999);
   });
 
+  t.test("embedMany gives the tokens of its items where they are asked for", async (t) => {
+    const inputs = [{ image }, "hello", { text: "hello", prompt: "Say it." }, { image: "/missing.png" }];
+    const results = [];
+    for await (const result of gme.embedMany(inputs, { countTokens: true })) results.push(result);
+    for (const [i, result] of results.slice(0, 3).entries())
+      t.strictSame(result.error === undefined && result.tokens, await gme.countTokens(inputs[i]));
+    t.match(results[3], { error: { code: "GME_IO_ERROR" }, tokens: undefined });
+    for await (const result of gme.embedMany(["hello"])) t.notOk("tokens" in result);
+  });
+
   t.test("countTokens counts text, picture and template without running the model", async (t) => {
     t.match(await gme.countTokens({ image }), { text: 0, image: 256, total: 285 });
     t.match(await gme.countTokens(""), { text: 0, image: 0, total: 27 });
