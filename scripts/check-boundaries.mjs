@@ -54,8 +54,8 @@ function checkLibrary(file, text) {
     if (!specifier.startsWith(".")) continue;
     const target = posix.normalize(posix.join(posix.dirname(file), specifier));
     const isOutside = !target.startsWith("lib") && !target.startsWith("native");
-    if (target.startsWith(folder) || isOutside || /^lib\/(index-store\/)?index(\.js|\.ts)?$/.test(target)) continue;
-    found.push(`imports "${specifier}"; ${folder} uses only lib/index, lib/index-store/index and its own folder`);
+    if (target.startsWith(folder) || isOutside || /^lib\/((index-store|server)\/)?index(\.js|\.ts)?$/.test(target)) continue;
+    found.push(`imports "${specifier}"; ${folder} uses only lib/index, lib/index-store/index, lib/server/index and its own folder`);
   }
   return found;
 }
