@@ -44,7 +44,8 @@ export function wrongKind(field: string, expected: string, value: unknown, code:
 export function readFields(value: unknown, place: string, known: readonly string[]): Fields {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw wrongKind(place, "an object", value, "GME_INPUT_INVALID");
-  for (const key in value) if (!known.includes(key)) throw unknownField(place, key, known);
+  const unknown = Object.keys(value).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw unknownField(place, unknown, known);
   return value as Fields;
 }
 

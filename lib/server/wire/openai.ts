@@ -1,6 +1,7 @@
 import {
   checkImageCount,
   type Fields,
+  given,
   looksLikeTokens,
   optionError,
   readFields,
@@ -34,8 +35,9 @@ export const openai: Dialect<EmbeddingsForm> = {
   answerSchema: embeddingsAnswerSchema,
   read(body, rules) {
     const fields = readFields(body, "", embeddingsFields);
-    const chat = fields.messages !== undefined && fields.messages !== null;
-    if (chat && fields.input !== undefined) throw optionError("messages", "and input cannot stand in one request");
+    const chat = given(fields.messages) !== undefined;
+    if (chat && given(fields.input) !== undefined)
+      throw optionError("messages", "and input cannot stand in one request");
     const options = readEmbeddingsOptions(fields, rules);
     const name = chat ? "messages" : "input";
     const items = chat ? readMessages(fields.messages, name, rules) : readInput(fields.input, name, rules);
