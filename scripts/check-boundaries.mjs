@@ -41,21 +41,27 @@ function checkNative(file, text) {
   return found;
 }
 
-// lib/cli and lib/server stand on the public entries alone.
+/** What stands on the public entries alone, and on which of them. */
+const publicUsers = [
+  { folder: "lib/cli/", entries: ["lib/index", "lib/index-store/index", "lib/server/index"] },
+  { folder: "lib/server/", entries: ["lib/index", "lib/index-store/index"] },
+  { folder: "lib/adapters/", entries: ["lib/index"] },
+];
+
 function checkLibrary(file, text) {
   const found = [];
   const code = withoutComments(text);
   if (file !== "lib/index-store/entry-table.ts" && storeLoading.test(code))
     found.push("only lib/index-store/entry-table.ts may load LanceDB");
   if (file !== "lib/binding.ts" && addonLoading.test(code)) found.push("only lib/binding.ts may load the addon");
-  const folder = file.match(/^lib\/(cli|server)\//)?.[0];
-  if (!folder) return found;
+  const user = publicUsers.find(({ folder }) => file.startsWith(folder));
+  if (user === undefined) return found;
   for (const [, specifier] of code.matchAll(importSpecifier)) {
     if (!specifier.startsWith(".")) continue;
     const target = posix.normalize(posix.join(posix.dirname(file), specifier));
     const isOutside = !target.startsWith("lib") && !target.startsWith("native");
-    if (target.startsWith(folder) || isOutside || /^lib\/((index-store|server)\/)?index(\.js|\.ts)?$/.test(target)) continue;
-    found.push(`imports "${specifier}"; ${folder} uses only lib/index, lib/index-store/index, lib/server/index and its own folder`);
+    if (target.startsWith(user.folder) || isOutside || user.entries.includes(target.replace(/\.[jt]s$/, ""))) continue;
+    found.push(`imports "${specifier}"; ${user.folder} uses only ${user.entries.join(", ")} and its own folder`);
   }
   return found;
 }

@@ -7,10 +7,10 @@
 //   node scripts/setup.mjs --test   the engine's tests as well
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -84,17 +84,31 @@ function buildNative(withTests) {
   console.log(`native build: done in ${time} s`);
 }
 
-// An ESM entry re-exports the CommonJS one by name, so that both kinds of user share one instance.
-function writeEsmEntry(...folder) {
-  const entry = at("dist", ...folder, "index.js");
-  const names = Object.keys(createRequire(import.meta.url)(entry)).filter((name) => name !== "default");
+// The entries of package.json's "exports", each a file of lib. Most ES modules re-export the CommonJS one by name, so that both kinds of user
+// share one instance. Those of `ownModules` extend a class of a peer dependency, which comes in both kinds: they are compiled a second time, so
+// that the class is the one that the user imports.
+const sharedEntries = ["index", "index-store/index", "adapters/ai-sdk"];
+const ownModules = ["adapters/langchain", "adapters/llamaindex"];
+
+function writeSharedEntry(entry) {
+  const names = Object.keys(createRequire(import.meta.url)(at("dist", `${entry}.js`))).filter(
+    (name) => name !== "default",
+  );
   const lines = [
-    'import entry from "./index.js";',
+    `import entry from "./${basename(entry)}.js";`,
     "",
     ...names.sort().map((name) => `export const ${name} = entry.${name};`),
   ];
-  writeFileSync(at("dist", ...folder, "index.mjs"), `${lines.join("\n")}\n`);
-  writeFileSync(at("dist", ...folder, "index.d.mts"), 'export * from "./index.js";\n');
+  writeFileSync(at("dist", `${entry}.mjs`), `${lines.join("\n")}\n`);
+  writeFileSync(at("dist", `${entry}.d.mts`), `export * from "./${basename(entry)}.js";\n`);
+}
+
+function writeOwnModule(entry) {
+  const typescript = createRequire(import.meta.url)("typescript");
+  const compilerOptions = { module: typescript.ModuleKind.ESNext, target: typescript.ScriptTarget.ES2022 };
+  const source = readFileSync(at("lib", `${entry}.ts`), "utf8");
+  writeFileSync(at("dist", `${entry}.mjs`), typescript.transpileModule(source, { compilerOptions }).outputText);
+  copyFileSync(at("dist", `${entry}.d.ts`), at("dist", `${entry}.d.mts`));
 }
 
 function compileTypeScript() {
@@ -116,8 +130,8 @@ function compileTypeScript() {
     "-p",
     "tsconfig.build.json",
   ]);
-  writeEsmEntry();
-  writeEsmEntry("index-store");
+  for (const entry of sharedEntries) writeSharedEntry(entry);
+  for (const entry of ownModules) writeOwnModule(entry);
   chmodSync(at("dist", "cli", "main.js"), 0o755);
   writeFileSync(stampFile, digest);
   console.log(`dist: compiled in ${time} s`);

@@ -37,10 +37,11 @@ export function publishedManifest(manifest) {
     dependencies: { ...manifest.dependencies, ...pick(manifest.devDependencies, sourceBuildPackages) },
     optionalDependencies: { ...manifest.optionalDependencies, ...native(targets) },
     // Not installed by themselves: named so that strict package managers let this package see them once they are.
-    peerDependencies: native(deviceTargets),
-    peerDependenciesMeta: Object.fromEntries(
-      deviceTargets.map(({ name }) => [`@gme-embed/${name}`, { optional: true }]),
-    ),
+    peerDependencies: { ...manifest.peerDependencies, ...native(deviceTargets) },
+    peerDependenciesMeta: {
+      ...manifest.peerDependenciesMeta,
+      ...Object.fromEntries(deviceTargets.map(({ name }) => [`@gme-embed/${name}`, { optional: true }])),
+    },
   };
 }
 

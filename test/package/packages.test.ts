@@ -92,6 +92,10 @@ t.test("the tarballs", { skip }, async (t) => {
       t.match(manifest, { peerDependencies: { [`@gme-embed/${name}`]: checkout.version } });
       t.match(manifest, { peerDependenciesMeta: { [`@gme-embed/${name}`]: { optional: true } } });
     }
+    for (const [name, range] of Object.entries(checkout.peerDependencies)) {
+      t.match(manifest, { peerDependencies: { [name]: range } }, `${name}, which an adapter extends`);
+      t.match(manifest, { peerDependenciesMeta: { [name]: { optional: true } } });
+    }
     for (const version of Object.values({ ...(manifest.dependencies as object), ...optional }))
       t.match(version, /^\d+\.\d+\.\d+$/);
     for (const field of ["devDependencies", "overrides", "files"]) t.notOk(field in manifest, field);

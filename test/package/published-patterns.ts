@@ -10,6 +10,7 @@ export const mainPatterns: readonly Pattern[] = [
   { pattern: /^(LICENSE|NOTICE|THIRD_PARTY_NOTICES\.md|SECURITY\.md)$/, least: 4, most: 4 },
   { pattern: /^dist\/([a-z-]+\/)?[a-z-]+\.(js|d\.ts)$/, least: 200, most: 600 },
   { pattern: /^dist\/(index-store\/)?index\.(mjs|d\.mts)$/, least: 4, most: 4 },
+  { pattern: /^dist\/adapters\/(ai-sdk|langchain|llamaindex)\.(mjs|d\.mts)$/, least: 6, most: 6 },
   { pattern: /^native\/(addon|engine|ggml-guard|tools)\/[a-z0-9-]+\.(cpp|h)$/, least: 100, most: 250 },
   { pattern: /^native\/(cuda|metal)\.cmake$/, least: 2, most: 2 },
   { pattern: /^docs\/[a-z-]+\.md$/, least: 14, most: 30 },

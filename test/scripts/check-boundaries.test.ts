@@ -66,6 +66,18 @@ const violations: { title: string; file: string; text: string; message: RegExp }
     text: 'const model = await import("../model");\n',
     message: /lib\/server\/ uses only lib\/index/,
   },
+  {
+    title: "an adapter that reaches into the library",
+    file: "lib/adapters/langchain.ts",
+    text: 'import { load } from "../model.js";\n',
+    message: /lib\/adapters\/ uses only lib\/index and its own folder/,
+  },
+  {
+    title: "an adapter that loads the index",
+    file: "lib/adapters/langchain.ts",
+    text: 'import { openIndex } from "../index-store/index";\n',
+    message: /lib\/adapters\/ uses only lib\/index and its own folder/,
+  },
   { title: "a file named utils", file: "lib/text-utils.ts", text: "export {};\n", message: /"utils" says nothing/ },
   { title: "helpers outside test", file: "lib/helpers/a.ts", text: "export {};\n", message: /helpers live in test/ },
   { title: "a file of 501 lines", file: "lib/long.ts", text: "export {};\n".repeat(501), message: /501 lines/ },
