@@ -28,7 +28,8 @@ const clients = Number(values.clients);
 const wants = (part: string) => values.only === undefined || values.only === part;
 
 /** Some thirty tokens, no two alike. */
-const textOf = (n: number) => `the ${n}th sentence about a harbour in the evening, its boats, and what the tide left behind`;
+const textOf = (n: number) =>
+  `the ${n}th sentence about a harbour in the evening, its boats, and what the tide left behind`;
 
 async function engineRate(model: string): Promise<number> {
   const engine = await load(model, { isolate: true });
@@ -60,7 +61,9 @@ async function compareClients(model: string): Promise<void> {
   for (let round = 0; round < Number(values.rounds); round++) {
     alone.push(await engineRate(model));
     served.push(await clientsRate(model));
-    console.log(`round ${round + 1}: engine ${alone[round].toFixed(2)}, ${clients} clients ${served[round].toFixed(2)} texts/s`);
+    console.log(
+      `round ${round + 1}: engine ${alone[round].toFixed(2)}, ${clients} clients ${served[round].toFixed(2)} texts/s`,
+    );
   }
   const overheads = alone.map((rate, i) => (1 - served[i] / rate) * 100);
   console.log(`engine alone      ${showSpread(spreadOf(alone), 2)} texts/s`);
@@ -94,7 +97,9 @@ async function stub(): Promise<void> {
     await closedLoop(server.url, { clients: 100, seconds: 3, textOf });
     const run = await closedLoop(server.url, { clients: 100, seconds, textOf });
     const memory = server.memory() / 2 ** 20;
-    console.log(`stub engine, 100 connections: ${run.rate.toFixed(0)} requests/s, p50 ${run.p50.toFixed(1)}, p99 ${run.p99.toFixed(1)} ms, memory ${memory.toFixed(0)} MiB`);
+    console.log(
+      `stub engine, 100 connections: ${run.rate.toFixed(0)} requests/s, p50 ${run.p50.toFixed(1)}, p99 ${run.p99.toFixed(1)} ms, memory ${memory.toFixed(0)} MiB`,
+    );
   } finally {
     await server.stop();
   }

@@ -21,7 +21,7 @@ interface ServeFlags extends Flags {
   allowHost?: string[];
   allowOrigin?: string[];
   maxItems?: number;
-  queueTokens?: number;
+  maxWait?: number;
   requestTimeout?: number;
   stopTimeout?: number;
   logLevel?: ServerOptions["logLevel"];
@@ -33,26 +33,41 @@ const logLevels = ["debug", "info", "warn", "error", "silent"];
 
 export function serveCommand(): Command {
   const command = new Command("serve")
-    .description("an HTTP server for the clients of OpenAI, Cohere, Voyage, Jina and others; with --db search and its page")
+    .description(
+      "an HTTP server for the clients of OpenAI, Cohere, Voyage, Jina and others; with --db search and its page",
+    )
     .option("--db <DIR>", "an index made by gme index: adds POST /search and a search page at /")
     .option("--host <H>", "address to listen at (default: 127.0.0.1; another one needs a key)")
     .option("--port <n>", "port to listen at, 0 for a free one (default: 7410)", readNumber)
     .option("--socket <PATH>", "listen at a Unix socket instead")
     .option("--api-key <KEY...>", "keys that a request must have one of (default: GME_API_KEY, else none is asked for)")
-    .option("--allow-host <NAME...>", "further names that requests may address the server by, each with or without a port")
+    .option(
+      "--allow-host <NAME...>",
+      "further names that requests may address the server by, each with or without a port",
+    )
     .option("--allow-origin <ORIGIN...>", "pages of other origins that may call the server")
-    .option("--allow-remote-images [HOST...]", "fetch pictures at http(s) addresses: of these hosts, or of any public one")
+    .option(
+      "--allow-remote-images [HOST...]",
+      "fetch pictures at http(s) addresses: of these hosts, or of any public one",
+    )
     .option("--media-root <DIR>", "pictures below this folder may be named by path or file: address")
     .option("--model-alias <NAME...>", "further names of the model in requests")
     .option("--any-model", "accept any name of a model")
     .option("--query-instruction <T>", "instruction of queries that bring none (default: the model's)")
     .option("--allow-truncation", "allow dimensions other than the model's own, at a loss")
     .option("--max-items <n>", "most items of a request (default: 256)", readNumber)
-    .option("--queue-tokens <n>", "most tokens that may wait; beyond it requests are refused (default: 262144)", readNumber)
+    .option("--max-wait <s>", "seconds that a request may wait for its turn; beyond it 429 (default: 30)", readNumber)
     .option("--request-timeout <s>", "seconds until a request without an answer is given up (default: 120)", readNumber)
     .option("--stop-timeout <s>", "seconds for what runs when the server is stopped (default: 30)", readNumber)
-    .addOption(new Option("--log-level <level>", "of the log on stderr: info has a line per request (default: info)").choices(logLevels))
-    .option("--model <F>", "GGUF file or name of a pulled model (default: GME_MODEL, else the store's default, else the bundled demonstration model)");
+    .addOption(
+      new Option("--log-level <level>", "of the log on stderr: info has a line per request (default: info)").choices(
+        logLevels,
+      ),
+    )
+    .option(
+      "--model <F>",
+      "GGUF file or name of a pulled model (default: GME_MODEL, else the store's default, else the bundled demonstration model)",
+    );
   addOptionFlags(command, loadOptions.filter(({ name }) => !ownOptions.includes(name))); // biome-ignore format: one line says it
   return command.action(runServe);
 }
@@ -97,7 +112,7 @@ function serverOptions(flags: ServeFlags): Omit<ServerOptions, "model"> & Listen
     ...{ apiKeys: flags.apiKey ?? (key && [key]), allowHosts: flags.allowHost, allowOrigins: flags.allowOrigin },
     ...{ modelAliases: flags.modelAlias, anyModel: flags.anyModel, queryInstruction: flags.queryInstruction },
     ...{ remoteImages: flags.allowRemoteImages, mediaRoot: flags.mediaRoot, allowTruncation: flags.allowTruncation },
-    ...{ maxItems: flags.maxItems, queueTokens: flags.queueTokens, logLevel: flags.logLevel },
+    ...{ maxItems: flags.maxItems, maxWait: flags.maxWait, logLevel: flags.logLevel },
     ...{ requestTimeout: flags.requestTimeout, stopTimeout: flags.stopTimeout },
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));

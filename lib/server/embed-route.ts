@@ -1,25 +1,25 @@
 import { randomUUID } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { GmeError } from "../index";
+import { GmeError, type ModelInfo } from "../index";
 import { answerBody } from "./answer-body";
 import type { EmbeddedItem, EmbedService, ReadyItem } from "./embed-service";
+import { type ItemPictures, warningOf } from "./item-pictures";
 import type { ModelNames } from "./model-names";
+import { checkRequest, type RequestLimits } from "./request-limits";
 import { requestSignal } from "./request-signal";
-import type { Dialect, WireAnswer, WireItem, WireRequest, WireRules } from "./wire/dialect";
+import type { Dialect, WireAnswer, WireRequest, WireRules } from "./wire/dialect";
 
 export interface EmbedRouteSettings {
   readonly rules: WireRules;
   readonly names: ModelNames;
   readonly service: EmbedService;
   readonly requestTimeout: number;
+  readonly limits: RequestLimits;
+  readonly info: ModelInfo;
+  readonly pictures: ItemPictures;
   /** Whose turn a request takes. */
   clientOf(request: FastifyRequest): string;
-  /** Pictures fetched or decoded from base64 and looked at, instructions in force. */
-  prepare(items: readonly WireItem[], signal: AbortSignal): Promise<{ items: ReadyItem[]; ignoredInstructions: number }>;
 }
-
-/** RFC 9110's successor of `Warning: 299`, as http.md has it: a document's own instruction has no effect. */
-const ignoredWarning = '299 - "an instruction of a document is ignored: documents have the default one"';
 
 /** body → dialect → items → vectors → the dialect's answer. What fails is thrown: the routes' error handler answers. */
 export async function embedRoute(
@@ -32,10 +32,13 @@ export async function embedRoute(
   const { request: asked, form } = dialect.read(request.body, rules);
   const model = names.check(asked.model);
   const dimensions = checkedDimensions(asked, rules);
+  checkRequest(asked, settings.limits, settings.info);
   const { signal, settle } = requestSignal(reply, settings.requestTimeout);
   try {
-    const { items, ignoredInstructions } = await settings.prepare(asked.items, signal);
-    if (ignoredInstructions > 0) reply.header("warning", ignoredWarning);
+    const ready = await settings.pictures.ready(asked.items, signal);
+    const { items } = ready;
+    const warning = warningOf(ready);
+    if (warning !== undefined) reply.header("warning", warning);
     const call = { client: settings.clientOf(request), overflow: asked.overflow, signal, ...(dimensions !== undefined && { dimensions }) }; // biome-ignore format: one line says it
     const embedded = await service.embed(items, call);
     request.embedded = usageOf(embedded);

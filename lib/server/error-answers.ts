@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { GmeError, printable } from "../index";
+import { BusyError } from "./busy-error";
 
 /** Status and body of an error's answer, in the dialect of the route that was asked; without a request in the usual one. */
 export type WriteError = (
@@ -32,7 +33,15 @@ export function answerFrameworkError(
 function sendError(request: FastifyRequest, reply: FastifyReply, error: GmeError, writeError: WriteError) {
   const { status, body } = writeError(request, error);
   if (error.code === "GME_KEY_REFUSED") reply.header("www-authenticate", "Bearer");
+  const seconds = retryAfter(error, status);
+  if (seconds !== undefined) reply.header("retry-after", seconds);
   return reply.code(status).type("application/json; charset=utf-8").send(JSON.stringify(body));
+}
+
+/** 429 and 503 say when to come again. */
+function retryAfter(error: GmeError, status: number): number | undefined {
+  if (error instanceof BusyError) return error.retryAfterSeconds;
+  return status === 429 || status === 503 ? 1 : undefined;
 }
 
 export function routeNotFound(): GmeError {

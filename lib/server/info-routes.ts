@@ -33,12 +33,16 @@ export const infoRoutes: FastifyPluginAsync<InfoSettings> = async (app, settings
     })),
   }));
 
-  app.get("/info", { schema: { summary: "The model and the limits, in the manner of text-embeddings-inference" } }, async () => ({
-    ...{ model_id: names.own, model_dtype: info.type, model_type: { embedding: { pooling: "last_token" } } },
-    ...{ max_input_length: info.limits.maxTokens, max_client_batch_size: settings.maxItems },
-    ...{ dimensions: info.dimensions, vision: info.vision, device: info.device, fingerprint: info.fingerprint },
-    ...{ version, attribution },
-  }));
+  app.get(
+    "/info",
+    { schema: { summary: "The model and the limits, in the manner of text-embeddings-inference" } },
+    async () => ({
+      ...{ model_id: names.own, model_dtype: info.type, model_type: { embedding: { pooling: "last_token" } } },
+      ...{ max_input_length: info.limits.maxTokens, max_client_batch_size: settings.maxItems },
+      ...{ dimensions: info.dimensions, vision: info.vision, device: info.device, fingerprint: info.fingerprint },
+      ...{ version, attribution },
+    }),
+  );
 
   app.get("/metrics", { schema: { summary: "Figures for Prometheus" } }, async (_, reply) => {
     reply.type(metrics.contentType);

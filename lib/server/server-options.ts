@@ -31,8 +31,8 @@ export interface ServerOptions {
   maxImages?: number;
   /** Bytes of a body. Default 32 MiB. */
   bodyLimit?: number;
-  /** Tokens, estimated, of the work that waits. Default 262,144. */
-  queueTokens?: number;
+  /** Seconds that a request may have to wait for its turn, at the rate that is measured: beyond it GME_QUEUE_FULL. Default 30. */
+  maxWait?: number;
   /** Seconds until a request that has no answer gets GME_DEADLINE_EXCEEDED. Default 120. */
   requestTimeout?: number;
   /** Seconds that what runs may take when the server stops. Default 30. */
@@ -58,7 +58,7 @@ export const defaultPort = 7410;
 
 const defaults = {
   ...{ apiKeys: [], allowHosts: [], allowOrigins: [], modelAliases: [], anyModel: false, remoteImages: false },
-  ...{ allowTruncation: false, maxItems: 256, maxImages: 16, bodyLimit: 32 * 1024 * 1024, queueTokens: 262_144 },
+  ...{ allowTruncation: false, maxItems: 256, maxImages: 16, bodyLimit: 32 * 1024 * 1024, maxWait: 30 },
   ...{ requestTimeout: 120, stopTimeout: 30, logLevel: "info" },
 } as const;
 
@@ -86,18 +86,13 @@ const isObject = (value: unknown) => typeof value === "object" && value !== null
 const serverChecks: { readonly [name in keyof ServerOptions]-?: Check } = {
   model: ["a loaded model", isObject],
   index: ["an open index", isObject],
-  apiKeys: [
-    "an array of keys of 1 to 512 visible ASCII characters",
-    (value) => isTexts(value) && (value as string[]).every((key) => /^[\x21-\x7e]{1,512}$/.test(key)),
-  ],
-  ...{ allowHosts: texts, allowOrigins: texts, modelAliases: texts },
+  ...{ apiKeys: texts, allowHosts: texts, allowOrigins: texts, modelAliases: texts },
   ...{ anyModel: flag, allowTruncation: flag, queryInstruction: text, mediaRoot: text },
   remoteImages: ["true, false or an array of host names", (value) => typeof value === "boolean" || isTexts(value)],
   maxItems: integer(1, 65_536),
   maxImages: integer(0, 4_096),
   bodyLimit: integer(1_024, 2 ** 30),
-  queueTokens: integer(1, 2 ** 31),
-  ...{ requestTimeout: seconds, stopTimeout: seconds },
+  ...{ maxWait: seconds, requestTimeout: seconds, stopTimeout: seconds },
   logLevel: [logLevels.join(", "), (value) => logLevels.includes(value as LogLevel)],
 };
 

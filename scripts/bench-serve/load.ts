@@ -76,7 +76,11 @@ export async function openLoop(
   await pool.destroy();
   return {
     ...{ sent, failed, answered: answered.length, refused: refused.length, goodput: answered.length / seconds },
-    ...{ answeredP99: quantile(answered, 0.99), refusedP50: quantile(refused, 0.5), refusedP99: quantile(refused, 0.99) },
+    ...{
+      answeredP99: quantile(answered, 0.99),
+      refusedP50: quantile(refused, 0.5),
+      refusedP99: quantile(refused, 0.99),
+    },
   };
 }
 

@@ -6,7 +6,14 @@ const dimensions = 1536;
 const embedding = Float32Array.from({ length: dimensions }, (_, i) => Math.sin(i + 1) / 28);
 const info = {
   ...{ name: "stub", file: "stub.gguf", dimensions, vision: true, device: "cpu", type: "f32", fingerprint: "stub" },
-  limits: { maxTokens: 32_768, contextLength: 32_768, maxTextLength: 2 ** 20, maxImagePixels: 64e6, maxImageSide: 32_768, maxImageBytes: 2 ** 26 },
+  limits: {
+    maxTokens: 32_768,
+    contextLength: 32_768,
+    maxTextLength: 2 ** 20,
+    maxImagePixels: 64e6,
+    maxImageSide: 32_768,
+    maxImageBytes: 2 ** 26,
+  },
   defaults: { instruction: "You are a helpful assistant.", minImageTokens: 256, maxImageTokens: 1280 },
 } as unknown as ModelInfo;
 
