@@ -5,7 +5,7 @@ import { goldens, rules } from "./golden-requests";
 import { refused, secret } from "./refused-bodies";
 
 for (const dialect of dialects) {
-  t.test(`S12 S13 ${dialect.name} refuses what it cannot do, names the place and repeats no text`, async (t) => {
+  t.test(`S12, S13: ${dialect.name} refuses what it cannot do, names the place and repeats no text`, async (t) => {
     for (const { body, field, says, code = "GME_INPUT_INVALID" } of refused[dialect.name]) {
       const title = JSON.stringify(body).slice(0, 80);
       const error = await rejectsWith(t, () => dialect.read(body, rules), code, title);
