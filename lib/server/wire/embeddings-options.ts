@@ -64,6 +64,7 @@ export function readEmbeddingsOptions(fields: Fields, rules: WireRules): Embeddi
   const model = stringField(fields, "model");
   const dimensions = dimensionsField(fields, "dimensions", rules);
   const { instruction, inputType } = readTags(fields);
+  const task = stringField(fields, "task");
   return {
     request: {
       ...(model === undefined ? {} : { model }),
@@ -71,7 +72,7 @@ export function readEmbeddingsOptions(fields: Fields, rules: WireRules): Embeddi
       overflow: readOverflow(fields),
     },
     encoding: readEncoding(fields, dimensions ?? rules.dimensions),
-    tags: tags(instruction, inputType ?? taskType(stringField(fields, "task"))),
+    tags: tags(instruction, inputType ?? taskType(task)),
   };
 }
 

@@ -5,7 +5,8 @@ import type { WireImage } from "./dialect";
 // Only the label before the data is looked at here: a picture's text is many megabytes long.
 
 const labelLength = 256;
-const scheme = /^[a-z][a-z0-9+.-]*:/i;
+/** With an end to its search: in base64 no colon would stop it. */
+const scheme = /^[a-z][a-z0-9+.-]{0,63}:/i;
 const label = /^data:(?<media>[^,;]*)(?<parameters>(?:;[^,;]*)*),/i;
 
 /** A data: URL, or an address that may or may not be fetched. */
