@@ -137,7 +137,7 @@ class RequestPictures {
     if (this.#source(address, field) === "file")
       return readMediaFile(this.#settings.mediaRoot as MediaRoot, address, { field, maxBytes });
     const { remoteImages, fetch = fetchImage } = this.#settings;
-    const options = { signal: stop, ...(remoteImages !== true && { hosts: remoteImages }) };
+    const options = { signal: stop, maxBytes, ...(remoteImages !== true && { hosts: remoteImages }) };
     return this.#ownPlaces.run(stop, () =>
       this.#places.run(stop, () => fetch(address, options).catch((error) => Promise.reject(atField(error, field)))),
     );
