@@ -12,6 +12,8 @@ export interface ConnectionLimits {
   readonly maxRequestsPerSocket: number;
   readonly maxHeaderBytes: number;
   readonly maxBodyBytes: number;
+  /** Of the bodies of all requests that are not answered yet. */
+  readonly maxHeldBytes: number;
   /** Until a request's headers are there, and the whole request. */
   readonly headersMs: number;
   readonly requestMs: number;
@@ -30,6 +32,7 @@ export const connectionLimits: ConnectionLimits = {
   maxRequestsPerSocket: 1000,
   maxHeaderBytes: 16 * 1024,
   maxBodyBytes: 32 * 2 ** 20,
+  maxHeldBytes: 512 * 2 ** 20,
   headersMs: 10_000,
   requestMs: 30_000,
   keepAliveMs: 5_000,
@@ -103,13 +106,38 @@ export function addBodyReader(app: FastifyInstance, limits: ConnectionLimits): v
     if (outcome.error !== null) throw outcome.error;
     return outcome.value;
   };
+  const hold = heldBytes(app, limits.maxHeldBytes);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", async (request: FastifyRequest, payload: IncomingMessage) => {
     const length = request.headers["content-length"];
     const limit = request.routeOptions.bodyLimit ?? limits.maxBodyBytes;
-    const body = await collectBody(payload, limit, length === undefined ? undefined : Number(length));
+    const announced = length === undefined ? undefined : Number(length);
+    const body = await collectBody(payload, limit, announced, (bytes) => hold(request.raw, bytes));
     return parseJsonBody(body, jsonLimits, parse);
   });
+}
+
+/** Counts what the requests in progress hold of their bodies; many that send slowly may not take all memory. */
+function heldBytes(app: FastifyInstance, most: number): (request: IncomingMessage, bytes: number) => void {
+  const heldBy = new Map<IncomingMessage, number>();
+  let held = 0;
+  app.addHook("onRequest", async (request, reply) => {
+    const give = () => {
+      held -= heldBy.get(request.raw) ?? 0;
+      heldBy.delete(request.raw);
+    };
+    reply.raw.once("close", give).once("finish", give);
+  });
+  return (request, bytes) => {
+    if (held + bytes > most)
+      throw new GmeError("GME_QUEUE_FULL", "the server holds as many bytes of requests as it may; try again later", {
+        field: "body",
+        value: held,
+        expected: `at most ${most} bytes`,
+      });
+    held += bytes;
+    heldBy.set(request, (heldBy.get(request) ?? 0) + bytes);
+  };
 }
 
 /** Connections whose request or answer does not come to its end are closed. */

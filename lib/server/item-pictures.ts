@@ -90,8 +90,7 @@ class RequestPictures {
   /** Addresses are looked at before any of them is fetched, and the first error ends all fetches. */
   async all(items: readonly WireItem[], signal: AbortSignal): Promise<ReadyItem[]> {
     signal.throwIfAborted();
-    for (const { image, field } of items)
-      if (image?.kind === "address") this.#source(image.address, pictureField(field));
+    for (const { image, field } of items) if (image?.kind === "address") this.#source(image.address, field);
     const ending = new AbortController();
     const stop = AbortSignal.any([signal, ending.signal]);
     const work = items.map((item) => this.#one(item, stop));
@@ -109,13 +108,12 @@ class RequestPictures {
     const prompt = promptOf(item, this.#info, this.#settings.queryInstruction);
     const rest = { field, ...(text !== undefined && { text }), ...(prompt !== undefined && { prompt }) };
     if (image === undefined) return { ...rest, pixels: 0 };
-    const place = pictureField(field);
-    const bytes = await this.#bytesOf(image, place, stop);
+    const bytes = await this.#bytesOf(image, field, stop);
     this.#bytes += bytes.length;
-    this.#checkSum("bytes", this.#bytes, this.#settings.limits.maxImageBytes, place);
-    const pixels = await this.#inspecting.run(stop, () => this.#pixelsOf(bytes, place));
+    this.#checkSum("bytes", this.#bytes, this.#settings.limits.maxImageBytes, field);
+    const pixels = await this.#inspecting.run(stop, () => this.#pixelsOf(bytes, field));
     this.#pixels += pixels;
-    this.#checkSum("pixels", this.#pixels, this.#settings.limits.maxPixels, place);
+    this.#checkSum("pixels", this.#pixels, this.#settings.limits.maxPixels, field);
     return { ...rest, image: bytes, pixels };
   }
 
@@ -139,7 +137,7 @@ class RequestPictures {
     if (this.#source(address, field) === "file")
       return readMediaFile(this.#settings.mediaRoot as MediaRoot, address, { field, maxBytes });
     const { remoteImages, fetch = fetchImage } = this.#settings;
-    const options = { signal: stop, ...(remoteImages !== true && { hosts: remoteImages }) };
+    const options = { signal: stop, maxBytes, ...(remoteImages !== true && { hosts: remoteImages }) };
     return this.#ownPlaces.run(stop, () =>
       this.#places.run(stop, () => fetch(address, options).catch((error) => Promise.reject(atField(error, field)))),
     );
@@ -178,8 +176,6 @@ class RequestPictures {
     }
   }
 }
-
-const pictureField = (field: string): string => field;
 
 /** A document has the default instruction whatever it says; an instruction alone makes a query. */
 function promptOf(item: WireItem, info: ModelInfo, queryInstruction: string | undefined): string | undefined {

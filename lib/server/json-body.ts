@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 import type { Readable } from "node:stream";
 import { GmeError } from "../index";
 
@@ -19,27 +19,47 @@ export interface JsonLimits {
 
 export const jsonLimits: Omit<JsonLimits, "maxBytes"> = { maxDepth: 64, maxValues: 100_000, maxBareBytes: 4 * 2 ** 20 };
 
-/** The body's bytes, in one piece; no more of them are kept than allowed. `announced` is Content-Length. */
-export function collectBody(payload: Readable, maxBytes: number, announced: number | undefined): Promise<Buffer> {
+export interface CollectedBody {
+  readonly bytes: Buffer;
+  /** A byte under 0x20 is in it: it was laid out in lines, or has what JSON forbids in strings. */
+  readonly hasControls: boolean;
+}
+
+/**
+ * The body's bytes, in one piece; no more of them are kept than allowed. `announced` is Content-Length; `onHeld` is told of each further
+ * piece and may throw. What can be looked at piece by piece is: the whole at once would take others' time.
+ */
+export function collectBody(
+  payload: Readable,
+  maxBytes: number,
+  announced: number | undefined,
+  onHeld: (bytes: number) => void = () => undefined,
+): Promise<CollectedBody> {
   if (announced !== undefined && announced > maxBytes) return Promise.reject(tooLarge(announced, maxBytes));
   return new Promise((resolve, reject) => {
-    // Grown as bytes come: a length that is only announced takes no memory.
-    let held: Buffer = Buffer.allocUnsafe(Math.min(announced ?? 65_536, 65_536));
+    let held: Buffer = Buffer.allocUnsafe(Math.min(announced ?? firstBytes, firstBytes));
     let size = 0;
+    let hasControls = false;
     const settle = (outcome: () => void) => {
       payload.off("data", onData).off("end", onEnd).off("error", onBreak).off("close", onBreak);
       outcome();
     };
     const onData = (chunk: Buffer) => {
-      if (size + chunk.length > maxBytes) return settle(() => reject(tooLarge(size + chunk.length, maxBytes)));
+      try {
+        if (size + chunk.length > maxBytes) throw tooLarge(size + chunk.length, maxBytes);
+        onHeld(chunk.length);
+      } catch (error) {
+        return settle(() => reject(error));
+      }
       if (size + chunk.length > held.length) held = grown(held, size, size + chunk.length, announced ?? maxBytes);
       chunk.copy(held, size);
       size += chunk.length;
+      hasControls ||= !isPlain(chunk, false);
     };
     const onEnd = () =>
       settle(() =>
         announced === undefined || announced === size
-          ? resolve(held.subarray(0, size))
+          ? resolve({ bytes: held.subarray(0, size), hasControls })
           : reject(unreadable("its length is not what Content-Length says", size, String(announced))),
       );
     const onBreak = () => settle(() => reject(unreadable("the connection broke off before its end")));
@@ -47,9 +67,13 @@ export function collectBody(payload: Readable, maxBytes: number, announced: numb
   });
 }
 
-/** Of at least `needed` bytes and at most `most`, four times as long so that few copies are made. */
+const firstBytes = 65_536;
+/** Who has sent so much gets room for all that was announced: earlier, the announcement alone would take it. */
+const trustedBytes = 2 ** 20;
+
 function grown(held: Buffer, size: number, needed: number, most: number): Buffer {
-  const larger = Buffer.allocUnsafe(Math.max(needed, Math.min(most, held.length * 4)));
+  const wanted = size >= trustedBytes ? most : held.length * 4;
+  const larger = Buffer.allocUnsafe(Math.max(needed, Math.min(most, wanted)));
   held.copy(larger, 0, 0, size);
   return larger;
 }
@@ -57,12 +81,20 @@ function grown(held: Buffer, size: number, needed: number, most: number): Buffer
 export type JsonParser = (text: string) => unknown;
 
 /** Throws GME_REQUEST_UNREADABLE; `parse` is handed what is left without the long strings. */
-export function parseJsonBody(body: Buffer, limits: Omit<JsonLimits, "maxBytes">, parse: JsonParser): unknown {
+export function parseJsonBody(
+  { bytes: body, hasControls }: CollectedBody,
+  limits: Omit<JsonLimits, "maxBytes">,
+  parse: JsonParser,
+): unknown {
   if (body.length === 0) throw unreadable("it is empty");
   if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) throw unreadable("it begins with a byte order mark");
   if (!isUtf8(body)) throw unreadable("it is not UTF-8");
-  const long = checkTokens(body, limits);
-  if (long.length === 0) return parseText(body.toString("utf8"), parse);
+  const standsForItself = ({ at, end }: Span) => {
+    const text = body.subarray(at, end);
+    return !text.includes(backslash) && isAscii(text) && (!hasControls || isPlain(text, true));
+  };
+  const long = checkTokens(body, limits).filter(standsForItself);
+  if (long.length === 0) return parseText(textOf(body), parse);
   const mark = randomBytes(12).toString("base64url");
   const pieces: Buffer[] = [];
   let from = 0;
@@ -71,8 +103,13 @@ export function parseJsonBody(body: Buffer, limits: Omit<JsonLimits, "maxBytes">
     from = end;
   }
   pieces.push(body.subarray(from));
-  const value = parseText(Buffer.concat(pieces).toString("utf8"), parse);
+  const value = parseText(textOf(Buffer.concat(pieces)), parse);
   return putBack(value, mark, (i) => body.toString("latin1", long[i].at, long[i].end));
+}
+
+/** Several times as fast for ASCII. */
+function textOf(body: Buffer): string {
+  return body.toString(isAscii(body) ? "latin1" : "utf8");
 }
 
 function parseText(text: string, parse: JsonParser): unknown {
@@ -91,7 +128,7 @@ interface Span {
 const longString = 65_536;
 const [quote, backslash, colon] = [0x22, 0x5c, 0x3a];
 
-/** Counts depth, values and bytes; returns where the long strings are that stand for themselves: no escapes, ASCII. */
+/** Counts depth, values and bytes; returns where the long strings are. */
 function checkTokens(body: Buffer, { maxDepth, maxValues, maxBareBytes }: Omit<JsonLimits, "maxBytes">): Span[] {
   const long: Span[] = [];
   let depth = 0;
@@ -103,7 +140,7 @@ function checkTokens(body: Buffer, { maxDepth, maxValues, maxBareBytes }: Omit<J
         const end = endOfString(body, i + 1);
         if (end - i > longString && body[end] === quote) {
           if (isName(body, end)) throw unreadable(`it has a key of ${end - i - 1} bytes`);
-          if (isPlain(body, i + 1, end)) long.push({ at: i + 1, end });
+          long.push({ at: i + 1, end });
         }
         i = end;
         break;
@@ -160,17 +197,22 @@ function isName(body: Buffer, end: number): boolean {
   return body[at] === colon;
 }
 
-/** ASCII without escapes and control characters: the string's text is its bytes. */
-function isPlain(body: Buffer, from: number, to: number): boolean {
-  if (body.subarray(from, to).includes(backslash)) return false;
-  const { buffer, byteOffset } = body;
-  const start = byteOffset + from;
-  const aligned = Math.min(start + ((4 - (start % 4)) % 4), byteOffset + to);
-  const words = new Int32Array(buffer, aligned, Math.floor((byteOffset + to - aligned) / 4));
-  // A byte over 0x7f has its top bit set; one under 0x20 gets it by the subtraction, borrowed ones only add refusals.
-  for (let i = 0; i < words.length; i++) if (((words[i] | (words[i] - 0x20202020)) & 0x80808080) !== 0) return false;
-  for (let i = from; i < aligned - byteOffset; i++) if (body[i] < 0x20 || body[i] > 0x7f) return false;
-  for (let i = aligned - byteOffset + words.length * 4; i < to; i++) if (body[i] < 0x20 || body[i] > 0x7f) return false;
+/** Without control characters, and with `asciiOnly` without what is not ASCII; four bytes at a time. */
+function isPlain(bytes: Buffer, asciiOnly: boolean): boolean {
+  const { buffer, byteOffset, length } = bytes;
+  const skipped = Math.min((4 - (byteOffset % 4)) % 4, length);
+  const words = new Int32Array(buffer, byteOffset + skipped, (length - skipped) >> 2);
+  const top = 0x80808080 | 0;
+  const kept = asciiOnly ? -1 : 0;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    // A byte under 0x20 borrows into its top bit; where that was set before it is no control character.
+    const lowered = (word - 0x20202020) | 0;
+    if ((((lowered & ~word) | (word & kept)) & top) !== 0) return false;
+  }
+  const isBad = (byte: number) => byte < 0x20 || (asciiOnly && byte > 0x7f);
+  for (let i = 0; i < skipped; i++) if (isBad(bytes[i])) return false;
+  for (let i = skipped + words.length * 4; i < length; i++) if (isBad(bytes[i])) return false;
   return true;
 }
 

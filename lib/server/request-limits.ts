@@ -75,10 +75,10 @@ function checkTexts(item: WireItem, { limits }: ModelInfo, overflow: WireRequest
   }
 }
 
-/** A token is at most 128 bytes of the vocabulary, and most are a few letters. */
+/** Of a text in common words a token has four; long runs of blanks come near to this. */
 const unitsPerToken = 16;
 
-/** No more than the item will have: a request is refused by it only when it is far over. */
+/** A low guess: a request is refused by it only when it is far over. */
 function leastTokens({ text = "", image }: WireItem, { limits, defaults }: ModelInfo): number {
   const ofText = Math.min(Math.floor(text.length / unitsPerToken), limits.maxTokens);
   return ofText + (image === undefined ? 0 : defaults.minImageTokens);
