@@ -101,6 +101,8 @@ function compileTypeScript() {
   const inputs = [
     at("tsconfig.json"),
     at("tsconfig.build.json"),
+    at("tsconfig.page.json"),
+    at("scripts", "bundle-page.mjs"),
     at("package-lock.json"),
     fileURLToPath(import.meta.url),
   ];
@@ -118,6 +120,7 @@ function compileTypeScript() {
   ]);
   writeEsmEntry();
   writeEsmEntry("index-store");
+  run("search page", process.execPath, [at("scripts", "bundle-page.mjs")]);
   chmodSync(at("dist", "cli", "main.js"), 0o755);
   writeFileSync(stampFile, digest);
   console.log(`dist: compiled in ${time} s`);
