@@ -15,6 +15,8 @@ export interface OptionSpec {
   readonly help: string;
   /** Word that stands for the value in help: `<F>`. */
   readonly placeholder?: string;
+  /** false: for programs; no command has a flag for it. */
+  readonly isFlag?: false;
   /** A check beyond the type; throws. */
   readonly check?: (value: unknown) => void;
 }
@@ -92,6 +94,12 @@ export interface EmbedOptions {
   allowTruncation?: boolean;
   /** Items that the engine takes at a time, fewer where they are pictures. Default 64. */
   batchSize?: number;
+  /**
+   * For callers who make the batches themselves: what embedMany takes at a time goes to one engine of an isolated model, and the stream
+   * rejects with GME_ENGINE_CRASHED when that engine's process ends. Default false: several engines share it, and what was computed when
+   * a process ended goes again, in ever smaller groups.
+   */
+  keepTogether?: boolean;
   onProgress?: (progress: EmbedProgress) => void;
 }
 
@@ -217,6 +225,12 @@ export const embedOptions: readonly OptionSpec[] = [
   },
   { name: "allowTruncation", kind: "boolean", default: false, help: "allow dimensions other than the model's own" },
   { name: "batchSize", kind: "integer", min: 1, max: 1024, default: 64, help: "items that the engine takes at a time" },
+  {
+    name: "keepTogether",
+    kind: "boolean",
+    isFlag: false,
+    help: "embedMany: a batch goes to one engine, and is not tried again after a crash",
+  },
   { name: "onProgress", kind: "function", help: "called with { done, total, failed }" },
   { name: "signal", kind: "signal", help: "stops the call" },
 ];
