@@ -158,11 +158,6 @@ export class GmeIndex implements AsyncDisposable {
     return files.length === 0 ? undefined : this.views.draw(files, side, signal);
   }
 
-  /** GME_MODEL_MISMATCH where vectors of this model cannot be compared with the index's. */
-  checkModel(info: ModelInfo): void {
-    checkPin(this.open().pin, pinFor(info), printable(this.place.uri));
-  }
-
   /** The instruction of a query by what is sought; undefined: the model's default. */
   queryInstruction(sought: EntryKind | undefined, query: { text: boolean; image: boolean }): string | undefined {
     return queryInstruction(sought, query, this.open().pin.dimensions);
