@@ -3,7 +3,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { APICallError, embed, embedMany } from "ai";
 import t from "tap";
 import { sameVectors } from "../../helpers/demonstration";
-import { apiKey, type ClientServer, clientServer, texts } from "./client-server";
+import { apiKey, type ClientServer, clientServer, refuses, texts } from "./client-server";
 
 let server: ClientServer;
 t.before(async () => {
@@ -24,12 +24,8 @@ t.test("embed and embedMany", async (t) => {
 });
 
 t.test("refusals are the SDK's own errors, with the reason", async (t) => {
-  const refused = embed({ model: modelWith("sk-wrong"), value: "a" });
-  await t.rejects(refused, APICallError);
-  await t.rejects(refused, { statusCode: 401, isRetryable: false, responseBody: /GME_KEY_REFUSED/ });
-  const providerOptions = { openai: { dimensions: 8 } };
-  await t.rejects(embed({ model: modelWith(apiKey), value: "a", providerOptions }), {
-    statusCode: 400,
-    message: /dimensions/,
-  });
+  const stranger = embed({ model: modelWith("sk-wrong"), value: "a" });
+  await refuses(t, stranger, APICallError, { statusCode: 401, isRetryable: false, responseBody: /GME_KEY_REFUSED/ });
+  const cut = embed({ model: modelWith(apiKey), value: "a", providerOptions: { openai: { dimensions: 8 } } });
+  await refuses(t, cut, APICallError, { statusCode: 400, message: /dimensions/ });
 });

@@ -33,6 +33,21 @@ export async function clientServer(t: Test): Promise<ClientServer> {
   return { url: server.url, model };
 }
 
+/** The call is refused with an error of the client's own class that says what `like` says. */
+export async function refuses(
+  t: Test,
+  call: PromiseLike<unknown>,
+  kind: abstract new (...given: never[]) => Error,
+  like: object,
+): Promise<void> {
+  const caught = await Promise.resolve(call).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  t.type(caught, kind, JSON.stringify(like));
+  t.match(caught, like);
+}
+
 const run = promisify(execFile);
 
 /** The arguments of a Python with the package, or why there is none. */

@@ -1,8 +1,8 @@
 // The `cohere-ai` package of npm, against POST /v2/embed.
-import { CohereClientV2, type CohereError, Cohere } from "cohere-ai";
+import { Cohere, CohereClientV2 } from "cohere-ai";
 import t from "tap";
 import { sameVectors } from "../../helpers/demonstration";
-import { apiKey, banana, bicycle, type ClientServer, clientServer, texts } from "./client-server";
+import { apiKey, banana, bicycle, type ClientServer, clientServer, refuses, texts } from "./client-server";
 
 let server: ClientServer;
 let client: CohereClientV2;
@@ -11,7 +11,11 @@ t.before(async () => {
   client = new CohereClientV2({ environment: server.url, token: apiKey, maxRetries: 0 } as never);
 });
 
-const document = { model: "gme", inputType: "search_document", embeddingTypes: ["float"] } as const;
+const document = {
+  model: "gme",
+  inputType: "search_document" as Cohere.EmbedInputType,
+  embeddingTypes: ["float"] as Cohere.EmbeddingType[],
+};
 
 t.test("texts", async (t) => {
   const expected = await server.model.embedBatch(texts);
@@ -64,11 +68,11 @@ t.test("the other types of numbers", async (t) => {
 
 t.test("refusals are the package's own errors, with the reason", async (t) => {
   const stranger = new CohereClientV2({ environment: server.url, token: "wrong", maxRetries: 0 } as never);
-  await t.rejects(stranger.embed({ ...document, texts: ["a"] }), Cohere.UnauthorizedError);
-  const refused = client.embed({ ...document, texts: ["a"], embeddingTypes: ["int8"] });
-  await t.rejects(refused, Cohere.BadRequestError);
-  const error: CohereError = await refused.catch((caught) => caught);
-  t.match(error, { statusCode: 400, body: { message: /int8/ } });
-  await t.rejects(client.embed({ ...document, model: "embed-v4.0", texts: ["a"] }), Cohere.NotFoundError);
-  await t.rejects(client.embed({ ...document, texts: ["a"], outputDimension: 8 }), Cohere.BadRequestError);
+  await refuses(t, stranger.embed({ ...document, texts: ["a"] }), Cohere.UnauthorizedError, { statusCode: 401 });
+  const bytes = client.embed({ ...document, texts: ["a"], embeddingTypes: ["int8"] });
+  await refuses(t, bytes, Cohere.BadRequestError, { statusCode: 400, body: { message: /int8/ } });
+  const other = client.embed({ ...document, model: "embed-v4.0", texts: ["a"] });
+  await refuses(t, other, Cohere.NotFoundError, { body: { message: /embed-v4\.0/ } });
+  const cut = client.embed({ ...document, texts: ["a"], outputDimension: 8 });
+  await refuses(t, cut, Cohere.BadRequestError, { body: { message: /output_dimension/ } });
 });

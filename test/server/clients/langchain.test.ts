@@ -3,7 +3,7 @@ import { OpenAIEmbeddings } from "@langchain/openai";
 import t from "tap";
 import { sameVectors } from "../../helpers/demonstration";
 import { newestMajorsRun } from "../../helpers/newest-majors";
-import { apiKey, type ClientServer, clientServer, texts } from "./client-server";
+import { apiKey, type ClientServer, clientServer, refuses, texts } from "./client-server";
 
 let server: ClientServer;
 t.before(async () => {
@@ -21,9 +21,9 @@ function suite(name: string, getClass: () => Promise<typeof OpenAIEmbeddings>, s
     const many = Array.from({ length: 10 }, (_, i) => `text ${i}`);
     sameVectors(t, await small.embedDocuments(many), await server.model.embedBatch(many), "in several requests");
     const stranger = new Client({ ...fields, apiKey: "sk-wrong" });
-    await t.rejects(stranger.embedQuery("a"), { status: 401 });
+    await refuses(t, stranger.embedQuery("a"), Error, { status: 401 });
     const cut = new Client({ ...fields, dimensions: 8 });
-    await t.rejects(cut.embedQuery("a"), { status: 400, message: /dimensions/ });
+    await refuses(t, cut.embedQuery("a"), Error, { status: 400, message: /dimensions/ });
   });
 }
 

@@ -2,7 +2,7 @@
 import { VoyageAIClient, VoyageAIError } from "voyageai";
 import t from "tap";
 import { sameVectors } from "../../helpers/demonstration";
-import { apiKey, bicycle, type ClientServer, clientServer, texts } from "./client-server";
+import { apiKey, bicycle, type ClientServer, clientServer, refuses, texts } from "./client-server";
 
 let server: ClientServer;
 let client: VoyageAIClient;
@@ -65,14 +65,13 @@ t.test("pictures, and items of both, as numbers and as base64", async (t) => {
 
 t.test("refusals are the package's own errors, with the reason", async (t) => {
   const inputs = [{ content: [text("a")] }];
-  await t.rejects(clientWith("wrong").multimodalEmbed({ model: "gme", inputs }), VoyageAIError);
-  await t.rejects(clientWith("wrong").multimodalEmbed({ model: "gme", inputs }), { statusCode: 401 });
+  const stranger = clientWith("wrong").multimodalEmbed({ model: "gme", inputs });
+  await refuses(t, stranger, VoyageAIError, { statusCode: 401 });
   const video = [{ content: [{ type: "video_url", videoUrl: "https://example.org/a.mp4" }] }];
-  await t.rejects(client.multimodalEmbed({ model: "gme", inputs: video }), { statusCode: 400 });
+  await refuses(t, client.multimodalEmbed({ model: "gme", inputs: video }), VoyageAIError, { statusCode: 400 });
   const remote = [{ content: [{ type: "image_url", imageUrl: "https://example.org/a.png" }] }];
-  await t.rejects(client.multimodalEmbed({ model: "gme", inputs: remote }), {
-    statusCode: 400,
-    body: { error: { code: "GME_URL_FETCH_DISABLED" } },
-  });
-  await t.rejects(client.multimodalEmbed({ model: "voyage-multimodal-3", inputs }), { statusCode: 404 });
+  const disabled = { statusCode: 400, body: { error: { code: "GME_URL_FETCH_DISABLED" } } };
+  await refuses(t, client.multimodalEmbed({ model: "gme", inputs: remote }), VoyageAIError, disabled);
+  const other = client.multimodalEmbed({ model: "voyage-multimodal-3", inputs });
+  await refuses(t, other, VoyageAIError, { statusCode: 404 });
 });
