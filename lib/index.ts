@@ -35,6 +35,7 @@ export {
   imageOptions,
   type LoadOptions,
   loadOptions,
+  nearestName,
   type OptionSpec,
   type Orientation,
   type Overflow,

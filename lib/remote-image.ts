@@ -51,11 +51,21 @@ export function remotePolicy(hosts: unknown, field?: string): RemotePolicy | und
 export interface FetchImageOptions {
   /** Only these hosts, each with or without a port. Default: any public one. */
   hosts?: readonly string[];
+  /** No picture may have more bytes. Default and most: 64 MiB. */
+  maxBytes?: number;
   signal?: AbortSignal;
 }
 
 const fetchOptions: readonly OptionSpec[] = [
   { name: "hosts", kind: "hosts", help: "only these hosts, each with or without a port", check: checkList },
+  {
+    name: "maxBytes",
+    kind: "integer",
+    min: 1,
+    max: openInternet.maxBytes,
+    default: openInternet.maxBytes,
+    help: "no picture may have more bytes",
+  },
   { name: "signal", kind: "signal", help: "stops the fetch" },
 ];
 
@@ -68,11 +78,15 @@ function checkList(value: unknown): void {
  * Rejects with GME_URL_REFUSED, GME_URL_FETCH_FAILED, GME_IMAGE_TOO_LARGE or GME_ABORTED.
  */
 export async function fetchImage(address: string | URL, options?: FetchImageOptions): Promise<Uint8Array> {
-  const { hosts = true, signal } = readOptions<FetchImageOptions>(fetchOptions, options);
+  const {
+    hosts = true,
+    maxBytes,
+    signal,
+  } = readOptions<Required<Pick<FetchImageOptions, "maxBytes">> & FetchImageOptions>(fetchOptions, options);
   if (!(address instanceof URL) && (typeof address !== "string" || !URL.canParse(address)))
     throw badArgument("GME_INPUT_INVALID", "address", "an http(s) address", address);
   const policy = remotePolicy(hosts, "options.hosts") as RemotePolicy;
-  return fetchRemoteImage(new URL(address), policy, { field: "address", signal });
+  return fetchRemoteImage(new URL(address), { ...policy, maxBytes }, { field: "address", signal });
 }
 
 interface Fetch {

@@ -13,6 +13,7 @@ import { exitCodes, note, reportError, UsageError } from "./output";
 import { pullCommand } from "./pull";
 import { rmCommand } from "./rm";
 import { searchCommand } from "./search";
+import { serveCommand } from "./serve";
 import { listenForSignals, stopCode } from "./signals";
 import { verifyCommand } from "./verify";
 
@@ -27,6 +28,7 @@ function makeProgram(): Command {
     .addHelpText("after", exitHelp)
     .addCommand(indexCommand())
     .addCommand(searchCommand())
+    .addCommand(serveCommand())
     .addCommand(embedCommand())
     .addCommand(inspectCommand())
     .addCommand(exportCommand())
@@ -76,7 +78,7 @@ function isUsage(error: unknown): boolean {
 }
 
 /** Commands whose work is more than what they print: it goes on when nobody reads that any more. */
-const unprintedWork = ["index"];
+const unprintedWork = ["index", "serve"];
 
 /** A reader that has gone (`| head`) ends the other commands quietly. */
 function endOnBrokenPipe(command: string | undefined): void {

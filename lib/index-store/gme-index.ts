@@ -3,7 +3,8 @@ import { join, resolve } from "node:path";
 import { watchRoots } from "../crawl/folder-watch";
 import { sqlText } from "../crawl/path-glob";
 import { badArgument, GmeError, printable } from "../errors";
-import { checkLayout } from "./content-key";
+import type { ModelInfo } from "../model-info";
+import { checkLayout, checkPin, pinFor } from "./content-key";
 import { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
 import { type CheckOptions, checkTable } from "./index-check";
@@ -124,6 +125,16 @@ export class GmeIndex implements AsyncDisposable {
       const engine = await this.engine.get(table.pin, read.signal);
       return (await engine.embed([task], read.signal))[0];
     });
+  }
+
+  /** Throws GME_MODEL_MISMATCH where this model's vectors must not be compared with the rows, GME_INDEX_NOT_FOUND where there are none. */
+  checkModel(info: ModelInfo): void {
+    checkPin(this.open().pin, pinFor(info), printable(this.place.uri));
+  }
+
+  /** What other processes have committed since is seen from now on: for an index that stays open. */
+  async refresh(): Promise<void> {
+    await this.open().checkout(undefined);
   }
 
   /** Every row, in batches. */

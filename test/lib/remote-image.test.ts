@@ -8,6 +8,7 @@ import { decodeImage } from "../../lib/image-decode";
 import { readInput } from "../../lib/input";
 import { fetchImage, fetchRemoteImage, type RemotePolicy, remotePolicy } from "../../lib/remote-image";
 import { bundledModelPath, load } from "../../lib/index";
+import { closedAddresses } from "../helpers/closed-addresses";
 import { imageFixture } from "../helpers/fixtures";
 import { rejectsWith } from "../helpers/rejects";
 import { type RunningServer, serve, testPolicy } from "../helpers/remote-servers";
@@ -71,95 +72,6 @@ t.test("S17: without remoteImages nothing is fetched", async (t) => {
   t.equal(remotePolicy(undefined), undefined);
   t.equal(remotePolicy(false), undefined);
 });
-
-// %p: a loopback server's port. Names of this table resolve to what an attacker's would: 127.0.0.1.
-const closedAddresses = [
-  "http://127.0.0.1:%p/",
-  "http://127.1:%p/",
-  "http://127.0.1:%p/",
-  "http://2130706433:%p/",
-  "http://017700000001:%p/",
-  "http://0x7f000001:%p/",
-  "http://0x7f.0.0.1:%p/",
-  "http://0177.0.0.1:%p/",
-  "http://0177.0x0.0.1:%p/",
-  "http://127.0.0.1.:%p/",
-  "http://%31%32%37.0.0.1:%p/",
-  "http://127。0。0。1:%p/",
-  "http://①②⑦.⓪.⓪.①:%p/",
-  "http://１２７.0.0.1:%p/",
-  "http://0:%p/",
-  "http://0.0.0.0:%p/",
-  "http://00000:%p/",
-  "http://[::]:%p/",
-  "http://[::1]:%p/",
-  "http://[0:0:0:0:0:0:0:1]:%p/",
-  "http://[::ffff:127.0.0.1]:%p/",
-  "http://[::ffff:7f00:1]:%p/",
-  "http://[::127.0.0.1]:%p/",
-  "http://[64:ff9b::7f00:1]:%p/",
-  "http://[64:ff9b::127.0.0.1]:%p/",
-  "http://[2002:7f00:1::]:%p/",
-  "http://[fe80::1]:%p/",
-  "http://[fd00::1]:%p/",
-  "http://[fd00:ec2::254]/latest/meta-data/",
-  "http://[ff02::1]:%p/",
-  "http://169.254.169.254/latest/meta-data/",
-  "http://2852039166/latest/meta-data/",
-  "http://0xa9fea9fe/latest/meta-data/",
-  "http://0251.0376.0251.0376/",
-  "http://[::ffff:169.254.169.254]/",
-  "http://[::ffff:a9fe:a9fe]/",
-  "http://100.100.100.200/latest/meta-data/",
-  "http://168.63.129.16/",
-  "http://10.0.0.1:%p/",
-  "http://172.16.0.1:%p/",
-  "http://192.168.0.1:%p/",
-  "http://255.255.255.255:%p/",
-  "http://224.0.0.1:%p/",
-  "http://localhost:%p/",
-  "http://localhost.:%p/",
-  "http://LOCALHOST:%p/",
-  "http://ⓛocalhost:%p/",
-  "http://localhost.localdomain:%p/",
-  "http://a.localhost:%p/",
-  "http://127.0.0.1.nip.example:%p/",
-  "http://metadata.google.internal/computeMetadata/v1/",
-  "http://intranet:%p/",
-  "http://xn--e1afmkfd:%p/",
-  "http://ex\u0430mple.org:%p/",
-  "http:\\\\127.0.0.1:%p\\a.png",
-  "http:/127.0.0.1:%p/",
-  "http:127.0.0.1:%p",
-  "http:////127.0.0.1:%p/",
-  "http:/\\127.0.0.1:%p/",
-  "ht\ntp://127.0.0.1:%p/",
-  "http://127.0\t.0.1:%p/",
-  "http://127.0.0\n.1:%p/",
-  "  http://127.0.0.1:%p/",
-  "http://user@127.0.0.1:%p/",
-  "http://user:secret@pictures.example:%p/",
-  "http://@127.0.0.1:%p/",
-  "http://pictures.example@127.0.0.1:%p/",
-  "http://pictures.example:80@127.0.0.1:%p/",
-  "http://pictures.example%40127.0.0.1@127.0.0.1:%p/",
-  "http://127.0.0.1:%p#@pictures.example/",
-  "http://127.0.0.1:%p?@pictures.example/",
-  "http://127.0.0.1:%p\\@pictures.example/",
-  "http://127.0.0.1:%p;@pictures.example/",
-  "https://127.0.0.1:%p/",
-  "https://[::1]:%p/",
-  "http://pictures.example:22/",
-  "http://pictures.example:25/",
-  "http://pictures.example:0/",
-  "ftp://pictures.example/a.png",
-  "file:///etc/passwd",
-  "gopher://127.0.0.1:%p/_GET",
-  "data:image/png;base64,AAAA",
-  "blob:http://127.0.0.1:%p/1",
-  "ws://127.0.0.1:%p/",
-  "javascript:alert(1)",
-];
 
 t.test("S18: no spelling of a closed address is dialled", async (t) => {
   const servers = [await served(t, sendPicture)];
@@ -493,7 +405,15 @@ t.test("fetchImage is the guard for a caller's own use", async (t) => {
   await rejectsWith(t, () => fetchImage("http://b.example/", { hosts: ["a.example"] }), "GME_URL_REFUSED");
   await rejectsWith(t, () => fetchImage("a.png"), "GME_INPUT_INVALID");
   await rejectsWith(t, () => fetchImage("http://a.example/", { hosts: ["*"] }), "GME_OPTION_INVALID");
-  for (const options of [{ host: ["a.example"] }, { signal: 3 }, { hosts: "a.example" }, { hosts: false }, 3])
+  for (const options of [
+    { host: ["a.example"] },
+    { signal: 3 },
+    { hosts: "a.example" },
+    { hosts: false },
+    { maxBytes: 0 },
+    { maxBytes: 2 ** 30 },
+    3,
+  ])
     await rejectsWith(t, () => fetchImage("http://a.example/", options as never), "GME_OPTION_INVALID");
   t.equal(server.connections, 0);
 });

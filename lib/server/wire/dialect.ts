@@ -61,10 +61,13 @@ export interface WireRules {
 export interface Dialect<Form = unknown> {
   readonly name: string;
   readonly path: string;
-  /** JSON Schema of the body and of the answer, draft 7: bodies are validated by it, /openapi.json shows both. */
+  /**
+   * JSON Schema of the body and of the answer, draft 7, for /openapi.json. `read` checks all that the body's schema says and more, and
+   * its errors name the field and what was expected; a schema of unions cannot. So a server need not validate by it.
+   */
   readonly bodySchema: object;
   readonly answerSchema: object;
-  /** A validated body → its items. Throws a GmeError that names the field; decodes no picture. */
+  /** Any JSON value → its items. Throws a GmeError of a request's code that names the field; decodes no picture. */
   read(body: unknown, rules: WireRules): { readonly request: WireRequest; readonly form: Form };
   /** The answer's JSON text in pieces of at most one vector, so that nobody else waits for a long one. */
   write(answer: WireAnswer, form: Form): Iterable<string>;
