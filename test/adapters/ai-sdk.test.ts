@@ -4,7 +4,7 @@ import t from "tap";
 import { gmeProvider, multimodal } from "../../lib/adapters/ai-sdk";
 import { cosine, type GmeModel } from "../../lib/index";
 import { demonstrationModel, sameVectors, samplePicture } from "../helpers/demonstration";
-import { newestMajorsRun } from "./newest-majors";
+import { newestMajorsRun } from "../helpers/newest-majors";
 
 type AiSdk = Pick<typeof ai, "embed" | "embedMany" | "wrapEmbeddingModel" | "defaultEmbeddingSettingsMiddleware">;
 const bicycle = samplePicture("bicycle");
