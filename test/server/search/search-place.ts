@@ -83,8 +83,7 @@ export async function startServer(
   await app.register(searchRoutes, {
     index,
     embedQuery: async ({ text, image, instruction }, { signal }) => {
-      const { embedding } = await model.embed({ text, image }, { instruction, signal });
-      return embedding;
+      return model.embed({ text, image }, { instruction, signal });
     },
     readImage: async (image) => Uint8Array.from(Buffer.from(image.replace(/^data:[^,]*,/, ""), "base64")),
     ...others,
