@@ -96,10 +96,11 @@ export class BatchingService implements EmbedService {
     return request.outcome;
   }
 
+  /** The first call's grace holds. */
   stop(graceMs: number): Promise<void> {
-    clearTimeout(this.stopTimer);
+    if (this.stopping !== undefined) return this.stopping;
     this.stopTimer = setTimeout(() => this.failAll(stoppingError()), graceMs);
-    this.stopping ??= this.drain();
+    this.stopping = this.drain();
     return this.stopping;
   }
 
