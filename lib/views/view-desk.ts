@@ -23,9 +23,9 @@ export class ViewDesk {
 
   constructor(private readonly limitMs = defaultLimitMs) {}
 
-  /** Processes that run now. */
-  get size(): number {
-    return this.processes.size;
+  /** Of the processes that run now. */
+  get pids(): number[] {
+    return [...this.processes].flatMap(({ pid }) => pid ?? []);
   }
 
   /**
@@ -112,6 +112,10 @@ class ViewProcess {
     for (const stream of [this.channel.stdout, this.channel.stderr]) stream?.resume();
     this.channel.keepAlive(false);
     this.rest();
+  }
+
+  get pid(): number | undefined {
+    return this.channel.pid;
   }
 
   get isIdle(): boolean {

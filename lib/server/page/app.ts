@@ -1,7 +1,7 @@
 import { EntryView } from "./entry-view";
 import { counted } from "./entry-words";
 import { askKey } from "./key-dialog";
-import { byId } from "./page-elements";
+import { byId, element } from "./page-elements";
 import { takePictures } from "./picture-drop";
 import { scaledPicture } from "./picture-scale";
 import { ResultGrid } from "./result-grid";
@@ -52,7 +52,8 @@ async function search(at: number): Promise<void> {
     byId("nothing").hidden = results.length > 0;
     byId("nothing-text").textContent = kind === undefined ? "Nothing is indexed here yet." : "Nothing of this kind is indexed here."; // biome-ignore format: one line says it
     byId("more").hidden = results.length < limits[step] || step === limits.length - 1;
-    byId("status").textContent = `${counted(results.length, "result")} in ${seconds.toFixed(2)} s`;
+    const time = element("span", { className: "time", text: ` in ${seconds.toFixed(2)} s` });
+    byId("status").replaceChildren(counted(results.length, "result"), time);
     setBusy(false);
   } catch (error) {
     if (signal.aborted) return;

@@ -29,13 +29,14 @@ export class EntryView {
     private readonly thumbnails: ThumbnailStore,
     private readonly listener: EntryViewListener,
   ) {
+    this.words.tabIndex = 0; // it scrolls
     byId("entry-close").addEventListener("click", () => this.dialog.close());
     byId("entry-before").addEventListener("click", () => this.step(-1));
     byId("entry-after").addEventListener("click", () => this.step(1));
     byId("entry-previous").addEventListener("click", () => this.turn("previous"));
     byId("entry-next").addEventListener("click", () => this.turn("next"));
     byId("entry-similar").addEventListener("click", () => this.searchBy());
-    this.dialog.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keydown", (event) => this.dialog.open && this.key(event));
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("close", () => {
       this.abort.abort();
@@ -57,7 +58,7 @@ export class EntryView {
     const to = this.index + by;
     if (to < 0 || to >= this.listener.results().length) return;
     this.open(to);
-    if ((document.activeElement as HTMLButtonElement | null)?.disabled) byId("entry-name").focus();
+    this.keepFocus();
   }
 
   private turn(where: "previous" | "next"): void {
@@ -88,14 +89,14 @@ export class EntryView {
     const { signal } = this.abort;
     this.entry = undefined;
     if (known !== undefined) this.showHead(known, score);
-    this.showPages(undefined);
+    if (known?.kind === "image") byId("entry-pages").hidden = true; // else they stay where they are until the entry is there
     this.note.textContent = "Loading…";
     try {
       const entry = await this.client.entry(key, signal);
       this.entry = entry;
       this.showHead(entry, score);
       this.showPages(entry);
-      this.showFacts(entry, score);
+      this.showFacts(entry);
       if (entry.kind === "text") this.note.textContent = "";
       else await this.showPicture(entry, signal);
     } catch (error) {
@@ -144,27 +145,33 @@ export class EntryView {
     byId("entry-similar").hidden = blob === undefined;
   }
 
-  private showPages(entry: Entry | undefined): void {
-    const number = entry?.page ?? entry?.passage;
-    const name = entry?.page === undefined ? "passage" : "page";
-    const parts = entry?.parts ?? 1;
+  private showPages(entry: Entry): void {
+    const { page, passage, parts = 1 } = entry;
+    const number = page ?? passage;
+    const name = page === undefined ? "passage" : "page";
     byId("entry-pages").hidden = number === undefined || parts < 2;
     byId("entry-place").textContent = `${name} ${number} of ${parts}`;
     for (const where of ["previous", "next"] as const) {
       const button = byId<HTMLButtonElement>(`entry-${where}`);
-      const isFocused = document.activeElement === button;
       button.textContent = `${where === "previous" ? "Previous" : "Next"} ${name}`;
-      button.disabled = entry?.[where] === undefined;
-      if (isFocused && button.disabled && entry !== undefined) byId("entry-name").focus();
+      button.disabled = entry[where] === undefined;
     }
+    this.keepFocus();
   }
 
-  private showFacts(entry: Entry, score: number | undefined): void {
+  /** A button that cannot be pressed any more would keep the keys to itself. */
+  private keepFocus(): void {
+    const { activeElement } = document;
+    const isLost = activeElement === document.body || (activeElement as HTMLButtonElement | null)?.disabled;
+    if (isLost || (byId("entry-pages").hidden && byId("entry-pages").contains(activeElement)))
+      byId("entry-name").focus();
+  }
+
+  private showFacts(entry: Entry): void {
     const caption = byId("entry-caption");
     caption.hidden = entry.caption === undefined;
     caption.textContent = entry.caption ?? "";
     const facts: [string, string][] = [["File", entry.paths.map(shownPath).join("\n")]];
-    if (score !== undefined) facts.push(["Score", score.toFixed(4)]);
     if (entry.size !== undefined) facts.push(["Size", bytesWords(entry.size)]);
     byId("entry-facts").replaceChildren(
       ...facts.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })]),

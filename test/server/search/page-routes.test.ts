@@ -25,9 +25,18 @@ t.test("the page's files are served from memory under a strict policy", async (t
     const response = await app.inject(url);
     t.equal(response.statusCode, 200);
     t.equal(response.body, body);
-    t.match(response.headers, { "content-type": type, "x-content-type-options": "nosniff", "cache-control": "no-cache" });
+    t.match(response.headers, {
+      "content-type": type,
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-cache",
+    });
     const policy = String(response.headers["content-security-policy"]);
-    for (const part of ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "img-src 'self' blob: data:"])
+    for (const part of [
+      "default-src 'none'",
+      "script-src 'self'",
+      "frame-ancestors 'none'",
+      "img-src 'self' blob: data:",
+    ])
       t.ok(policy.includes(part), part);
     t.notMatch(policy, /unsafe|https?:|\*/);
     const { etag } = response.headers;
@@ -54,5 +63,7 @@ t.test("GET / answers JSON where that is asked for", async (t) => {
 t.test("a bundle that is not there is named when the server starts", async (t) => {
   const app = Fastify();
   t.teardown(() => app.close());
-  await t.rejects(async () => void (await app.register(pageRoutes, { folder: join(folder, "no") })), { code: "GME_INTERNAL" });
+  await t.rejects(async () => void (await app.register(pageRoutes, { folder: join(folder, "no") })), {
+    code: "GME_INTERNAL",
+  });
 });

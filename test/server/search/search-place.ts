@@ -27,8 +27,11 @@ export async function writeCollection(folder: string): Promise<void> {
     copyFileSync(join(samples, name), join(folder, name));
   writeFileSync(join(folder, "umbrella.txt"), "an umbrella in the rain\n");
   writeFileSync(join(folder, "notes.md"), notes);
-  const long = Array.from({ length: 60 }, (_, i) => `Sentence ${i} tells of the owl that sat in the palm tree.`);
-  writeFileSync(join(folder, "story.txt"), long.join("\n"));
+  const days = Array.from(
+    { length: 60 },
+    (_, i) => `On day ${i + 1} the owl sat in the palm tree and did not say a word.`,
+  );
+  writeFileSync(join(folder, "story.txt"), days.join("\n"));
   const pages = pageNames.map(async (name) => {
     const jpeg = await sharp(sample(name)).flatten({ background: "#fff" }).resize(448, 448).jpeg().toBuffer();
     return { image: { jpeg, width: 448, height: 448 }, width: 400, height: 400 };
