@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from "fastify";
 import { GmeError, printable } from "../index";
 import { answerFrameworkError, type WriteError } from "./error-answers";
+import { onceOver } from "./request-end";
 import { collectBody, jsonLimits, parseJsonBody } from "./json-body";
 
 /** What a connection and a request may take. Times in milliseconds. */
@@ -78,6 +79,7 @@ function httpServer(
   );
   server.maxConnections = limits.maxConnections;
   server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
+  server.on("connection", (socket: Socket) => void socket.setMaxListeners(0)); // each request in progress listens to its end
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     // A body that will be refused for its length need not be sent.
     if (!(Number(request.headers["content-length"]) > limits.maxBodyBytes)) response.writeContinue();
@@ -122,11 +124,10 @@ function heldBytes(app: FastifyInstance, most: number): (request: IncomingMessag
   const heldBy = new Map<IncomingMessage, number>();
   let held = 0;
   app.addHook("onRequest", async (request, reply) => {
-    const give = () => {
+    onceOver(request, reply, () => {
       held -= heldBy.get(request.raw) ?? 0;
       heldBy.delete(request.raw);
-    };
-    reply.raw.once("close", give).once("finish", give);
+    });
   });
   return (request, bytes) => {
     if (held + bytes > most)
@@ -144,15 +145,21 @@ function heldBytes(app: FastifyInstance, most: number): (request: IncomingMessag
 export function addConnectionRules(app: FastifyInstance, limits: ConnectionLimits): void {
   app.addHook("onSend", async (request, reply, payload) => {
     const { raw } = reply;
-    const timer = setTimeout(() => raw.destroy(), limits.answerMs);
-    timer.unref();
-    raw.once("close", () => clearTimeout(timer));
+    // An answer that waits behind another of its connection has no socket yet, and no fault of its own.
+    if (raw.socket) endInTime(raw, limits.answerMs);
+    else raw.once("socket", () => endInTime(raw, limits.answerMs));
     if (!request.raw.complete) {
       reply.header("connection", "close");
       closeLater(request.raw.socket, limits.lingerMs);
     }
     return payload;
   });
+}
+
+function endInTime(raw: ServerResponse, answerMs: number): void {
+  const timer = setTimeout(() => raw.destroy(), answerMs);
+  timer.unref();
+  raw.once("close", () => clearTimeout(timer));
 }
 
 /** Instead of closing at once, which would take back the answer from a client that still sends. */

@@ -145,8 +145,9 @@ class RequestPictures {
 
   /** Whether an address may be read, by its scheme; one parser decides what that is. */
   #source(address: string, field: string): "remote" | "file" {
-    const isUrl = /^[a-z][a-z0-9+.-]+:/i.test(address.trim()) && URL.canParse(address);
-    const scheme = isUrl ? new URL(address).protocol : "";
+    const found = address.length <= maxAddressLength && URL.canParse(address) ? new URL(address).protocol : "";
+    const scheme = found.length > 2 ? found : ""; // C:\a.png is a path
+    const isUrl = scheme !== "";
     if ((scheme === "http:" || scheme === "https:") && this.#settings.remoteImages !== undefined) return "remote";
     if ((scheme === "file:" || !isUrl) && this.#settings.mediaRoot !== undefined) return "file";
     if (!isUrl)
@@ -176,6 +177,8 @@ class RequestPictures {
     }
   }
 }
+
+const maxAddressLength = 16_384;
 
 /** A document has the default instruction whatever it says; an instruction alone makes a query. */
 function promptOf(item: WireItem, info: ModelInfo, queryInstruction: string | undefined): string | undefined {

@@ -13,6 +13,7 @@ import {
 } from "../../../lib/server/fastify-settings";
 import { ItemPictures, type PictureSettings, warningOf } from "../../../lib/server/item-pictures";
 import { type GuardSettings, guardRequests } from "../../../lib/server/request-guard";
+import { onceOver } from "../../../lib/server/request-end";
 import { checkRequest, requestLimits } from "../../../lib/server/request-limits";
 import type { WireImage, WireItem } from "../../../lib/server/wire/dialect";
 
@@ -107,7 +108,7 @@ export function makeApp({ limits: given, guard, pictures, log, routes }: AppSett
     );
     checkRequest({ items, overflow: "error" }, requestLimits, info);
     const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort(new Error("gone")));
+    onceOver(request, reply, () => gone.abort(new Error("gone")));
     const ready = await all.ready(items, gone.signal);
     const warning = warningOf(ready);
     if (warning !== undefined) reply.header("warning", warning);
