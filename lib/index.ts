@@ -25,7 +25,7 @@ export type { GmeInput, ImageSource, RawImage } from "./input";
 export { type FileReport, type ImagePlan, inspectFile, inspectImage, planImage } from "./inspect";
 export { type HashOptions, hashTensors } from "./model-hash";
 export { GmeModel, load } from "./model";
-export type { ModelInfo, ModelMemory } from "./model-info";
+export type { EngineProcessReport, ModelInfo, ModelMemory } from "./model-info";
 export type { EmbedProfile, Stage, StageTime, TokenCount } from "./model-work";
 export {
   type EmbedOptions,

@@ -109,6 +109,10 @@ export class LocalWork implements ModelWork {
     return this.access.native.memory();
   }
 
+  processes(): [] {
+    return [];
+  }
+
   close(): Promise<void> {
     return this.access.queue.close(() => this.access.native.close());
   }

@@ -12,6 +12,18 @@ import {
 /** Between calls. During a call hidden states, keys and values come on top. */
 export type ModelMemory = Readonly<NativeMemory>;
 
+/** How the child process of an isolated model's engine is. */
+export interface EngineProcessReport {
+  /** Absent while there is none. */
+  readonly pid?: number;
+  /** `down`: it ended, and is started again by the next call. */
+  readonly state: "down" | "starting" | "ready";
+  /** Milliseconds since its last sign of life; it gives one each second, also while it computes. */
+  readonly silentMs: number;
+  /** How often a process of this engine has ended. */
+  readonly ends: number;
+}
+
 /** What a model says about itself. Sizes in bytes unless their name says otherwise. Further keys of the engine pass through. */
 export interface ModelInfo {
   readonly name: string;

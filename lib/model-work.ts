@@ -1,7 +1,7 @@
 import type { NativeStage, NativeStageTime } from "./binding";
 import type { EmbedResult } from "./embed-run";
 import type { CheckedInput } from "./input";
-import type { ModelMemory } from "./model-info";
+import type { EngineProcessReport, ModelMemory } from "./model-info";
 import type { ReadEmbedOptions } from "./options";
 import type { RemotePolicy } from "./remote-image";
 
@@ -42,5 +42,7 @@ export interface ModelWork {
   stages(input: CheckedInput, options: ReadEmbedOptions): Promise<Stage[]>;
   /** As it was after the last call. */
   memory(): ModelMemory;
+  /** Of each engine's child process; none where the engine is in this one. */
+  processes(): readonly EngineProcessReport[];
   close(): Promise<void>;
 }

@@ -17,7 +17,7 @@ import { deviceNames, isSeveral } from "./device-names";
 import { IsolatedWork } from "./isolated/isolated-work";
 import { openTeam } from "./isolated/engine-team";
 import { openLocal } from "./local-work";
-import type { ModelInfo } from "./model-info";
+import type { EngineProcessReport, ModelInfo } from "./model-info";
 import type { EmbedProfile, ModelWork, Stage, TokenCount } from "./model-work";
 import {
   type EmbedOptions,
@@ -139,6 +139,11 @@ export class GmeModel implements AsyncDisposable {
   async inspectStages(input: GmeInput, options?: EmbedOptions): Promise<Stage[]> {
     const read = this.readCall(options);
     return this[workKey].stages(this.read(input, "input", read), read);
+  }
+
+  /** The child processes of an isolated model's engines, one per device; none where the engine is in this process. */
+  engineProcesses(): readonly EngineProcessReport[] {
+    return this[workKey].processes();
   }
 
   /** Idempotent: refuses new work, waits for the calls that were accepted, frees the model. */

@@ -15,6 +15,8 @@ export interface OptionSpec {
   readonly help: string;
   /** Word that stands for the value in help: `<F>`. */
   readonly placeholder?: string;
+  /** false: for programs; no command has a flag for it. */
+  readonly isFlag?: false;
   /** A check beyond the type; throws. */
   readonly check?: (value: unknown) => void;
 }
@@ -94,6 +96,12 @@ export interface EmbedOptions {
   batchSize?: number;
   /** embedMany: results with the tokens of their items. Default false. */
   countTokens?: boolean;
+  /**
+   * For callers who make the batches themselves: what embedMany takes at a time goes to one engine of an isolated model, and the stream
+   * rejects with GME_ENGINE_CRASHED when that engine's process ends. Default false: several engines share it, and what was computed when
+   * a process ended goes again, in ever smaller groups.
+   */
+  keepTogether?: boolean;
   onProgress?: (progress: EmbedProgress) => void;
 }
 
@@ -224,6 +232,12 @@ export const embedOptions: readonly OptionSpec[] = [
     kind: "boolean",
     default: false,
     help: "the tokens of each item with the results of a stream",
+  },
+  {
+    name: "keepTogether",
+    kind: "boolean",
+    isFlag: false,
+    help: "embedMany: a batch goes to one engine, and is not tried again after a crash",
   },
   { name: "onProgress", kind: "function", help: "called with { done, total, failed }" },
   { name: "signal", kind: "signal", help: "stops the call" },

@@ -115,6 +115,8 @@ function compileTypeScript() {
   const inputs = [
     at("tsconfig.json"),
     at("tsconfig.build.json"),
+    at("tsconfig.page.json"),
+    at("scripts", "bundle-page.mjs"),
     at("package-lock.json"),
     fileURLToPath(import.meta.url),
   ];
@@ -132,6 +134,7 @@ function compileTypeScript() {
   ]);
   for (const entry of sharedEntries) writeSharedEntry(entry);
   for (const entry of ownModules) writeOwnModule(entry);
+  run("search page", process.execPath, [at("scripts", "bundle-page.mjs")]);
   chmodSync(at("dist", "cli", "main.js"), 0o755);
   writeFileSync(stampFile, digest);
   console.log(`dist: compiled in ${time} s`);

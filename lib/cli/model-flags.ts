@@ -15,10 +15,10 @@ import { startProgress } from "./progress";
 /** The flags of one command, as the argument parser hands them over. */
 export type Flags = Record<string, unknown>;
 
-/** One flag per option of the table, in kebab-case. Functions and signals have none. */
+/** One flag per option of the table, in kebab-case. Functions, signals and what is for programs alone have none. */
 export function addOptionFlags(command: Command, table: readonly OptionSpec[]): Command {
   for (const spec of table) {
-    if (spec.kind === "function" || spec.kind === "signal") continue;
+    if (spec.kind === "function" || spec.kind === "signal" || spec.isFlag === false) continue;
     command.addOption(flagOf(spec));
   }
   return command;

@@ -4,7 +4,9 @@ import { watchRoots } from "../crawl/folder-watch";
 import { sqlText } from "../crawl/path-glob";
 import { badArgument, GmeError, printable } from "../errors";
 import type { ModelInfo } from "../model-info";
+import { ViewDesk } from "../views/view-desk";
 import { checkLayout, checkPin, pinFor } from "./content-key";
+import { type EntryDetails, entryColumns, entryDetails, type IndexEntry, plainEntry, viewFiles } from "./entry-details";
 import { EntryTable } from "./entry-table";
 import { FailureLog } from "./failure-log";
 import { type CheckOptions, checkTable } from "./index-check";
@@ -20,12 +22,13 @@ import {
   readPruneOptions,
   readSearchOptions,
   readSelection,
+  readViewOptions,
 } from "./index-options";
 import { type IndexPlace, indexPlace, isFolder, makePlace, removeEmptyPlace } from "./index-place";
 import { type PruneOptions, type PruneSummary, pruneTable } from "./index-prune";
 import { mendRows, mendStore } from "./index-repair";
 import { readRoots } from "./index-roots";
-import { plainResult, searchIndex } from "./index-search";
+import { searchIndex } from "./index-search";
 import { addFiles, addItems, type IndexAccess } from "./index-session";
 import type {
   AddFilesOptions,
@@ -41,18 +44,9 @@ import type {
   SearchOptions,
   SearchResult,
   Selection,
+  ViewOptions,
 } from "./index-types";
-
-/** A row as `entries` gives it. */
-export interface IndexEntry extends Omit<SearchResult, "score"> {
-  readonly embedding?: Float32Array;
-  readonly caption?: string;
-  /** Of the newest file. */
-  readonly size?: number;
-  readonly mtime?: number;
-  /** When it was embedded: milliseconds since 1970. */
-  readonly time: number;
-}
+import { queryInstruction } from "./query-instruction";
 
 export interface WatchIndexOptions {
   /** Look for changes instead of being told, for network file systems. */
@@ -69,11 +63,13 @@ export interface RepairSummary {
 }
 
 const constructorKey = Symbol("GmeIndex");
+const defaultViewSide = 1_600;
 
 /** A searchable index of pictures, texts and pages. Made by `openIndex`; writing calls run one after the other. */
 export class GmeIndex implements AsyncDisposable {
   private readonly engine: IndexEngine;
   private writing: Promise<unknown> = Promise.resolve();
+  private readonly views = new ViewDesk();
   private closed = false;
   private isNewFolder = false;
 
@@ -140,25 +136,31 @@ export class GmeIndex implements AsyncDisposable {
   /** Every row, in batches. */
   async *entries(options: EntriesOptions = {}): AsyncGenerator<IndexEntry[]> {
     const { where, vectors, thumbnails } = readEntriesOptions(options);
-    const columns = ["key", "kind", "path", "paths", "page", "passage", "row", "snippet", "width", "height"];
-    columns.push(
-      "caption",
-      "size",
-      "mtime",
-      "time",
-      ...(vectors ? ["vector"] : []),
-      ...(thumbnails ? ["thumbnail"] : []),
-    );
+    const columns = [...entryColumns, ...(vectors ? ["vector"] : []), ...(thumbnails ? ["thumbnail"] : [])];
     for await (const rows of this.open().scan(columns, { where })) {
-      yield rows.map((row) => ({
-        ...plainResult(row),
-        ...(row.caption != null && { caption: row.caption }),
-        ...(row.size != null && { size: row.size }),
-        ...(row.mtime != null && { mtime: row.mtime }),
-        ...(row.vector !== undefined && { embedding: row.vector }),
-        time: Number(row.time),
-      }));
+      yield rows.map(plainEntry);
     }
+  }
+
+  /** One row with its thumbnail and, of a page or passage, its neighbours; undefined where no row has this key. */
+  async entry(key: string): Promise<EntryDetails | undefined> {
+    return entryDetails(this.open(), key);
+  }
+
+  /**
+   * A picture or page larger than its thumbnail, as WebP of at most `side` pixels a side; it is read from its file in a process of its
+   * own. Undefined where the key is no row's or the row is neither picture nor page of a file. Rejects with GME_IO_ERROR or
+   * GME_CHANGED_WHILE_OPEN where the file is no longer what was indexed, GME_QUEUE_FULL, GME_DEADLINE_EXCEEDED, GME_IMAGE_…, GME_PDF_….
+   */
+  async view(key: string, options: ViewOptions = {}): Promise<Uint8Array | undefined> {
+    const { side = defaultViewSide, signal } = readViewOptions(options);
+    const files = await viewFiles(this.open(), key);
+    return files.length === 0 ? undefined : this.views.draw(files, side, signal);
+  }
+
+  /** The instruction of a query by what is sought; undefined: the model's default. */
+  queryInstruction(sought: EntryKind | undefined, query: { text: boolean; image: boolean }): string | undefined {
+    return queryInstruction(sought, query, this.open().pin.dimensions);
   }
 
   /** How many rows there are, or how many an SQL filter takes. */
@@ -254,6 +256,7 @@ export class GmeIndex implements AsyncDisposable {
     if (this.closed) return;
     this.closed = true;
     await this.writing.catch(() => undefined);
+    await this.views.close();
     await this.engine.close();
     this.table?.close();
     await this.lock?.release();

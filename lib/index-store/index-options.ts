@@ -12,6 +12,7 @@ import type {
   OpenIndexOptions,
   SearchOptions,
   Selection,
+  ViewOptions,
 } from "./index-types";
 
 /** The options of addFiles that are flags of `gme index`. */
@@ -99,6 +100,11 @@ export function readSearchOptions(given: unknown): SearchOptions {
   for (const name of Object.keys(rest))
     if (!known.includes(name)) throw unknownName("GME_OPTION_INVALID", "option", `options.${name}`, name, known);
   return { ...readOptions<SearchOptions>(searchOptions, rest), image, embedding, kind, limit, minScore };
+}
+
+export function readViewOptions(given: unknown): ViewOptions {
+  const side: OptionSpec = { name: "side", kind: "integer", min: 16, max: 4_096, help: "pixels of the longer side" };
+  return readOptions<ViewOptions>([side, signalOption], given);
 }
 
 export function readSelection(given: unknown): Selection {

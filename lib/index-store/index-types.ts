@@ -188,6 +188,12 @@ export interface EntriesOptions {
   readonly thumbnails?: boolean;
 }
 
+export interface ViewOptions {
+  /** Pixels of the longer side at most, 16 to 4,096. Default 1,600. */
+  readonly side?: number;
+  readonly signal?: AbortSignal;
+}
+
 /** What to remove: rows by key, by path, or by an SQL filter. */
 export interface Selection {
   readonly keys?: readonly string[];

@@ -1,8 +1,8 @@
 export { fsPath, pathJson, shownPath } from "../crawl/path-bytes";
 export type { EmbedOutcome } from "../embed-tasks/embed-task";
+export type { EntryDetails, IndexEntry } from "./entry-details";
 export {
   GmeIndex,
-  type IndexEntry,
   openIndex,
   type RepairSummary,
   type WatchIndexOptions,
@@ -27,4 +27,5 @@ export {
   type SearchOptions,
   type SearchResult,
   type Selection,
+  type ViewOptions,
 } from "./index-types";

@@ -1,5 +1,5 @@
 import { abortError, describe, GmeError } from "../errors";
-import type { ModelInfo, ModelMemory } from "../model-info";
+import type { EngineProcessReport, ModelInfo, ModelMemory } from "../model-info";
 import type { EmbedProgress, LoadOptions } from "../options";
 import { closedError } from "../queue";
 import { CallLine, CallRecord } from "./call-line";
@@ -25,6 +25,8 @@ export interface CallTaker {
   submit(request: CallRequest, watch: CallWatch): Promise<unknown>;
   /** As it was after the last call. */
   memory(): ModelMemory;
+  /** Of each engine's process. */
+  processes(): EngineProcessReport[];
   /** Waits for the calls before it. */
   close(): Promise<void>;
 }
@@ -58,6 +60,7 @@ export class EngineCalls implements CallTaker {
   private readonly calls = new Map<number, OpenCall>();
   private lastMemory = noMemory;
   private callsMade = 0;
+  private ends = 0;
   private closing: Promise<void> | undefined;
   private drained: (() => void) | undefined;
 
@@ -91,6 +94,11 @@ export class EngineCalls implements CallTaker {
 
   memory(): ModelMemory {
     return this.lastMemory;
+  }
+
+  processes(): EngineProcessReport[] {
+    const { state, ends } = this;
+    return [{ pid: this.process?.pid, state, silentMs: this.process?.silentMs ?? 0, ends }];
   }
 
   close(): Promise<void> {
@@ -148,6 +156,7 @@ export class EngineCalls implements CallTaker {
         ended: (end, isLoaded) => {
           this.process = undefined;
           this.state = "down";
+          this.ends++;
           if (isLoaded) this.onEnded(end); // else the promise of `info` says what happened
         },
       },

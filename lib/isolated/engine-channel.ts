@@ -8,21 +8,21 @@ import { PictureMemory } from "./picture-memory";
 export type ChannelEnd = { readonly code: number } | { readonly signal: string } | { readonly error: Error };
 
 /** A child process that runs one of this package's scripts, and the messages to and from it. */
-export interface EngineChannel {
+export interface EngineChannel<To = ToEngine> {
   readonly pid: number | undefined;
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
   /** Shared with the process until that has ended; undefined where the system has none. */
   readonly pictures: PictureMemory | undefined;
   /** Throws where the message cannot be cloned; a process that has ended takes it silently. */
-  send(message: ToEngine): void;
+  send(message: To): void;
   kill(): void;
   /** Whether this process may not end by itself while that one runs. */
   keepAlive(wanted: boolean): void;
 }
 
-export interface ChannelListener {
-  message(message: FromEngine): void;
+export interface ChannelListener<From = FromEngine> {
+  message(message: From): void;
   /** Once the process has ended and its last message has been read. */
   end(end: ChannelEnd): void;
 }
@@ -34,7 +34,10 @@ export const pictureFd = 4;
 const drainMs = 1_000;
 
 /** Ends with an error where this process can start none. */
-export function openChannel(script: string, listener: ChannelListener): EngineChannel {
+export function openChannel<To extends object = ToEngine, From = FromEngine>(
+  script: string,
+  listener: ChannelListener<From>,
+): EngineChannel<To> {
   const env = { MALLOC_ARENA_MAX: "2", ...process.env };
   const host = scriptHost();
   if (host.kind === "node") return forkedChannel(script, env, listener);
@@ -42,7 +45,7 @@ export function openChannel(script: string, listener: ChannelListener): EngineCh
   return utilityChannel(host.utilityProcess.fork(script, [], utilityOptions(env)), listener);
 }
 
-function noChannel(listener: ChannelListener): EngineChannel {
+function noChannel<To>(listener: Pick<ChannelListener, "end">): EngineChannel<To> {
   const message =
     "with the app's fuse runAsNode off only Electron's main process can isolate a model; here load it without isolate";
   setImmediate(() => listener.end({ error: new Error(message) }));
@@ -55,8 +58,8 @@ function utilityOptions(env: NodeJS.ProcessEnv): Record<string, unknown> {
   return { env, stdio: ["ignore", "pipe", "pipe"], serviceName: "gme-embed engine" };
 }
 
-function utilityChannel(child: UtilityProcess, listener: ChannelListener): EngineChannel {
-  child.on("message", (message) => listener.message(message as FromEngine));
+function utilityChannel<To, From>(child: UtilityProcess, listener: ChannelListener<From>): EngineChannel<To> {
+  child.on("message", (message) => listener.message(message as From));
   child.on("exit", (code) => listener.end({ code }));
   return {
     get pid() {
@@ -78,10 +81,14 @@ function killNow(pid: number): void {
   } catch {} // it has ended
 }
 
-function forkedChannel(script: string, env: NodeJS.ProcessEnv, listener: ChannelListener): EngineChannel {
+function forkedChannel<To extends object, From>(
+  script: string,
+  env: NodeJS.ProcessEnv,
+  listener: ChannelListener<From>,
+): EngineChannel<To> {
   const pictures = PictureMemory.open();
   const child = forkWith(pictures, script, env);
-  child.on("message", (message) => listener.message(message as FromEngine));
+  child.on("message", (message) => listener.message(message as From));
   void endOfFork(child).then((end) => {
     listener.end(end);
     pictures?.close();

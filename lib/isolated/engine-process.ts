@@ -28,6 +28,7 @@ export class EngineProcess {
   private channel!: EngineChannel;
   private readonly tails = { stdout: "", stderr: "" };
   private silentChecks = 0;
+  private lastSign = performance.now();
   private isHung = false;
 
   constructor(
@@ -55,6 +56,11 @@ export class EngineProcess {
 
   get pid(): number | undefined {
     return this.channel.pid;
+  }
+
+  /** Milliseconds since its last sign of life. */
+  get silentMs(): number {
+    return performance.now() - this.lastSign;
   }
 
   /** Until `ended` settles. */
@@ -87,6 +93,7 @@ export class EngineProcess {
 
   private receive(message: FromEngine): void {
     this.silentChecks = 0;
+    this.lastSign = performance.now();
     if (message.type !== "alive" || message.use !== undefined) this.onMessage(message);
   }
 

@@ -1,4 +1,4 @@
-import type { ModelInfo, ModelMemory } from "../model-info";
+import type { EngineProcessReport, ModelInfo, ModelMemory } from "../model-info";
 import type { LoadOptions } from "../options";
 import { closedError } from "../queue";
 import { CallRecord } from "./call-line";
@@ -41,6 +41,10 @@ class EngineTeam implements CallTaker {
       for (const name of Object.keys(sum) as (keyof ModelMemory)[]) sum[name] += part[name];
     }
     return sum;
+  }
+
+  processes(): EngineProcessReport[] {
+    return this.members.flatMap((member) => member.processes());
   }
 
   close(): Promise<void> {

@@ -30,14 +30,20 @@ export async function* isolatedStream(
   const leaving = new AbortController();
   const signal = options.signal === undefined ? leaving.signal : AbortSignal.any([options.signal, leaving.signal]);
   const ahead = new DecodeAhead(iteratorOf(source), {
-    ...{ read, batchSize: options.batchSize * engines, patienceMs: streamPatienceMs, signal: options.signal },
+    ...{
+      read,
+      batchSize: options.batchSize * (options.keepTogether ? 1 : engines),
+      patienceMs: streamPatienceMs,
+      signal: options.signal,
+    },
     decode: async () => undefined,
   });
   const total = Array.isArray(source) ? source.length : undefined;
   const deal = async (items: ReadyItem[], outcomes: Outcomes) => {
-    const pieces = dealItems(items.map(withImage), engines, options.batchSize);
+    const pieces = dealItems(items.map(withImage), options.keepTogether ? 1 : engines, options.batchSize);
+    const embed = options.keepTogether ? embedWhole : embedHalves;
     const start = (piece: (typeof pieces)[number]) =>
-      embedHalves(piece.items.map(({ item }) => item), embedEach, AbortSignal.any([signal]), outcomes); // biome-ignore format: one line says it
+      embed(piece.items.map(({ item }) => item), embedEach, AbortSignal.any([signal]), outcomes); // biome-ignore format: one line says it
     await Promise.all(pieces.map(start)); // a signal has few listeners, but as many signals as it likes that follow it
   };
   const running: Promise<EmbedResult[]>[] = [];
@@ -113,6 +119,17 @@ function outcomeOf({ embedding, tokens, error }: WireResult): Outcome {
   return { embedding: Float32Array.from(embedding as Float32Array), ...(tokens !== undefined && { tokens }) };
 }
 
+async function embedWhole(
+  items: readonly ReadyItem[],
+  embedEach: EmbedEach,
+  signal: AbortSignal,
+  outcomes: Outcomes,
+): Promise<void> {
+  if (items.length === 0) return;
+  const inputs = items.map(({ input }) => input as CheckedInput);
+  for (const result of await embedEach(inputs, signal)) outcomes.set(items[result.index].index, outcomeOf(result));
+}
+
 /** One item is tried twice; a group over which the process ended goes again in halves. */
 async function embedHalves(
   items: readonly ReadyItem[],
@@ -121,10 +138,8 @@ async function embedHalves(
   outcomes: Outcomes,
   isSecondTry = false,
 ): Promise<void> {
-  if (items.length === 0) return;
   try {
-    const inputs = items.map(({ input }) => input as CheckedInput);
-    for (const result of await embedEach(inputs, signal)) outcomes.set(items[result.index].index, outcomeOf(result));
+    await embedWhole(items, embedEach, signal, outcomes);
   } catch (caught) {
     const error = GmeError.from(caught);
     if (error.code !== "GME_ENGINE_CRASHED" || error.field !== "call") throw error;

@@ -1,6 +1,6 @@
 import type { EmbedResult } from "../embed-run";
 import type { CheckedInput } from "../input";
-import type { ModelInfo, ModelMemory } from "../model-info";
+import type { EngineProcessReport, ModelInfo, ModelMemory } from "../model-info";
 import type { EmbedProfile, ModelWork, Stage, TokenCount } from "../model-work";
 import type { LoadOptions, ReadEmbedOptions } from "../options";
 import { remotePolicy } from "../remote-image";
@@ -68,6 +68,10 @@ export class IsolatedWork implements ModelWork {
 
   memory(): ModelMemory {
     return this.taker.memory();
+  }
+
+  processes(): EngineProcessReport[] {
+    return this.taker.processes();
   }
 
   close(): Promise<void> {

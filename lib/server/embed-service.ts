@@ -1,9 +1,11 @@
-import type { EmbedOptions, EmbedResult, GmeInput, ModelInfo, TokenCount } from "../index";
+import type { EmbedOptions, EmbedResult, EngineProcessReport, GmeInput, ModelInfo, TokenCount } from "../index";
 
 /** The part of a GmeModel that the server works with. */
 export interface ServedModel {
   readonly dimensions: number;
   readonly info: ModelInfo;
+  /** Absent or empty: the engine is in this process. */
+  engineProcesses?(): readonly EngineProcessReport[];
   embedMany(items: readonly GmeInput[], options?: EmbedOptions): AsyncGenerator<EmbedResult, void, undefined>;
 }
 

@@ -101,8 +101,8 @@ t.test("wrong usage ends with 2, says why on stderr, and loads no addon", async 
 
 t.test("every load and embed option is a flag in kebab-case", async (t) => {
   const help = (await gme(["embed", "--help"])).stdout.toString();
-  for (const { name, kind } of [...loadOptions, ...embedOptions]) {
-    if (kind === "function" || kind === "signal") continue;
+  for (const { name, kind, isFlag } of [...loadOptions, ...embedOptions]) {
+    if (kind === "function" || kind === "signal" || isFlag === false) continue;
     const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
     t.match(help, new RegExp(`^  ${flag}\\b`, "m"), flag);
   }
