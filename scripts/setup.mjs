@@ -87,7 +87,7 @@ function buildNative(withTests) {
 // The entries of package.json's "exports", each a file of lib. Most ES modules re-export the CommonJS one by name, so that both kinds of user
 // share one instance. Those of `ownModules` extend a class of a peer dependency, which comes in both kinds: they are compiled a second time, so
 // that the class is the one that the user imports.
-const sharedEntries = ["index", "index-store/index", "adapters/ai-sdk"];
+const sharedEntries = ["index", "index-store/index", "server/index", "adapters/ai-sdk"];
 const ownModules = ["adapters/langchain", "adapters/llamaindex"];
 
 function writeSharedEntry(entry) {

@@ -3,7 +3,6 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { attribution, version } from "../index";
 import { BatchingService } from "./batching-service";
 import { type EmbedRouteSettings, embedRoute, type RequestUsage } from "./embed-route";
-import type { EmbedService } from "./embed-service";
 import { answerErrors, type WriteError } from "./error-answers";
 import { statusFor } from "./error-status";
 import { addBodyReader, addConnectionRules, connectionLimits } from "./fastify-settings";
@@ -14,6 +13,9 @@ import { ServerMetrics } from "./metrics";
 import { ModelNames } from "./model-names";
 import { clientOf, guardRequests } from "./request-guard";
 import { requestLimits } from "./request-limits";
+import { pageRoutes } from "./search/page-routes";
+import { queryEmbedding } from "./search/query-embedding";
+import { searchRoutes } from "./search/search-routes";
 import { type ReadServerOptions, readServerOptions, type ServerOptions } from "./server-options";
 import { dialects, openAiError } from "./wire";
 import type { Dialect, WireRules } from "./wire/dialect";
@@ -39,7 +41,7 @@ export const gmeServer: FastifyPluginAsync<ServerOptions> = async (
 };
 
 /** Everything below the app's prefix; the service, so that whoever owns the server can stop it. */
-export async function addRoutes(app: FastifyInstance, options: ReadServerOptions): Promise<EmbedService> {
+export async function addRoutes(app: FastifyInstance, options: ReadServerOptions): Promise<BatchingService> {
   const { model, index } = options;
   const names = new ModelNames(model.info, options.modelAliases, options.anyModel);
   const metrics = new ServerMetrics();
@@ -62,6 +64,11 @@ export async function addRoutes(app: FastifyInstance, options: ReadServerOptions
       embedRoute(request, reply, dialect, settings),
     );
   }
+  if (index !== undefined) {
+    index.checkModel(model.info);
+    await app.register(pageRoutes, {});
+    await app.register(searchRoutes, { index, clientOf, ...queryEmbedding(settings.pictures, service) });
+  }
   return service;
 }
 
@@ -83,7 +90,7 @@ function addDoor(app: FastifyInstance, options: ReadServerOptions, metrics: Serv
 async function embedSettings(
   options: ReadServerOptions,
   names: ModelNames,
-  service: EmbedService,
+  service: BatchingService,
 ): Promise<EmbedRouteSettings> {
   const { model, remoteImages, mediaRoot, queryInstruction, maxItems, maxImages, requestTimeout } = options;
   const limits = { ...requestLimits, maxItems, maxImages };

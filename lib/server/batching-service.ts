@@ -127,14 +127,14 @@ export class BatchingService implements EmbedService {
   /** Gives the engine what it may have now. */
   private pump(): void {
     clearTimeout(this.pumpTimer);
-    if (!this.watch.isUp || this.isAlone) return;
+    if (!this.watch.isUp || this.isAlone || this.crash !== undefined) return;
     const hasOthers = this.queue.has("text") || this.queue.has("picture");
     if (this.queue.hasLone && !(this.wasAlone && hasOthers)) {
-      if (this.running.size === 0) this.startLone();
-      return;
+      if (this.running.size > 0 || this.startLone()) return;
     }
     let wait = Infinity;
     for (let lane = this.nextLane(); lane !== undefined; lane = this.nextLane()) this.startNext(lane);
+    if (this.running.size === 0 && this.startLone()) return; // the lanes held nothing but suspects
     for (const lane of ["text", "picture"] as const)
       if (this.queue.has(lane)) wait = Math.min(wait, this.running.waitMs(lane, performance.now()));
     if (wait < Infinity) this.pumpTimer = setTimeout(() => this.pump(), wait);
@@ -165,7 +165,8 @@ export class BatchingService implements EmbedService {
     if (wanted.length > 0) this.start(lane, wanted);
   }
 
-  private startLone(): void {
+  /** Returns false where there is none. */
+  private startLone(): boolean {
     for (let item = this.queue.takeLone(); item !== undefined; item = this.queue.takeLone()) {
       if (this.record.isFatal(crashItem(item))) {
         item.request.fail(refusedError(item.item as ReadyItem));
@@ -173,8 +174,9 @@ export class BatchingService implements EmbedService {
       }
       this.isAlone = true;
       this.start(item.lane, [item]);
-      return;
+      return true;
     }
+    return false;
   }
 
   private start(lane: Lane, items: readonly QueuedItem[]): void {

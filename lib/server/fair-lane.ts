@@ -49,14 +49,16 @@ class ClientLine<Item extends LaneItem> {
 const maxPassed = 64;
 
 /**
- * Items of several clients: whoever has been given the least work is next, and within a client the first that came. A client that asked for
- * nothing meanwhile has saved nothing up by that.
+ * Items of several clients: whoever has been given the least work is next, for some items in a row, and within a client the first that
+ * came. A client that asked for nothing meanwhile has saved nothing up by that.
  */
 export class FairLane<Item extends LaneItem> {
   private readonly clients = new Map<string, ClientLine<Item>>();
-  /** Where the client that was served last stood then. */
+  /** Where the client whose turn it is stood at its beginning. */
   private clock = 0;
   private count = 0;
+  /** Whose turn it is, and the work that is left of the turn. */
+  private turn: { line: ClientLine<Item>; left: number } | undefined;
 
   get length(): number {
     return this.count;
@@ -79,20 +81,23 @@ export class FairLane<Item extends LaneItem> {
     if (this.count === 0) this.clients.clear();
   }
 
-  /** At most `most` items for a batch: those whose turn it is, but for the clients whose next item does not fit. */
-  take(most: number, fits: (item: Item) => boolean): Item[] {
+  /**
+   * At most `most` items for a batch: those whose turn it is, but for the clients whose next item does not fit. `turnCost`: the work of one
+   * turn; item by item, all requests would be done late.
+   */
+  take(most: number, turnCost: number, fits: (item: Item) => boolean): Item[] {
     const taken: Item[] = [];
     const passed = new Set<ClientLine<Item>>();
     while (taken.length < most && passed.size < maxPassed) {
-      const line = this.next(passed);
+      const line = this.next(passed, turnCost);
       if (line === undefined) break;
       if (!fits(line.head as Item)) {
         passed.add(line);
         continue;
       }
       const item = line.shift();
-      this.clock = line.due;
       line.due += item.cost;
+      if (this.turn !== undefined) this.turn.left -= item.cost;
       taken.push(item);
     }
     this.count -= taken.length;
@@ -100,12 +105,17 @@ export class FairLane<Item extends LaneItem> {
     return taken;
   }
 
-  private next(passed: Set<ClientLine<Item>>): ClientLine<Item> | undefined {
+  private next(passed: Set<ClientLine<Item>>, turnCost: number): ClientLine<Item> | undefined {
+    const { turn } = this;
+    if (turn !== undefined && turn.left > 0 && turn.line.head !== undefined && !passed.has(turn.line)) return turn.line;
     let best: ClientLine<Item> | undefined;
     for (const line of this.clients.values()) {
       if (passed.has(line) || line.head === undefined) continue;
       if (best === undefined || line.due < best.due) best = line;
     }
+    if (best === undefined) return undefined;
+    this.turn = { line: best, left: turnCost };
+    this.clock = Math.max(this.clock, best.due);
     return best;
   }
 

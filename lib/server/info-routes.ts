@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync, FastifyReply } from "fastify";
 import { attribution, version } from "../index";
-import type { EmbedService, ServedModel } from "./embed-service";
+import type { BatchingService } from "./batching-service";
+import type { ServedModel } from "./embed-service";
 import type { ServerMetrics } from "./metrics";
 import type { ModelNames } from "./model-names";
 import { serverName } from "./server-options";
@@ -8,7 +9,7 @@ import { serverName } from "./server-options";
 export interface InfoSettings {
   readonly model: ServedModel;
   readonly names: ModelNames;
-  readonly service: EmbedService;
+  readonly service: BatchingService;
   readonly metrics: ServerMetrics;
   readonly maxItems: number;
   /** The page that GET / shows is served by others. */
@@ -53,7 +54,7 @@ export const infoRoutes: FastifyPluginAsync<InfoSettings> = async (app, settings
     app.get("/", { schema: { hide: true } }, async () => ({ name: serverName, attribution, model: names.own }));
 };
 
-function sendHealth(reply: FastifyReply, { state }: EmbedService): FastifyReply {
-  const isHealthy = state === "ready";
-  return reply.code(isHealthy ? 200 : 503).send({ status: isHealthy ? "ok" : state });
+function sendHealth(reply: FastifyReply, { health, state }: BatchingService): FastifyReply {
+  if (health.healthy) return reply.code(200).send({ status: "ok" });
+  return reply.code(503).send({ status: state === "ready" ? "silent" : state, reason: health.reason });
 }

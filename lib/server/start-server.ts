@@ -1,6 +1,6 @@
-import fastify, { type FastifyInstance } from "fastify";
+import fastify, { type FastifyInstance, LogController } from "fastify";
 import { addRoutes, writeError } from "./app";
-import type { EmbedService } from "./embed-service";
+import type { BatchingService } from "./batching-service";
 import { connectionLimits, fastifySettings, logSerializers } from "./fastify-settings";
 import { checkBinding, listenFailed } from "./server-address";
 import {
@@ -61,11 +61,11 @@ export async function startServer(options: ServerOptions & ListenOptions): Promi
 }
 
 /** An app of our own, with every limit on what comes from the network; it does not listen yet. */
-export async function makeApp(options: ReadServerOptions): Promise<{ app: FastifyInstance; service: EmbedService }> {
+export async function makeApp(options: ReadServerOptions): Promise<{ app: FastifyInstance; service: BatchingService }> {
   const limits = { ...connectionLimits, maxBodyBytes: options.bodyLimit };
   const app: FastifyInstance = fastify({
     ...fastifySettings(limits, writeError),
-    disableRequestLogging: true, // one line of our own instead of two
+    logController: new LogController({ disableRequestLogging: true }), // one line of our own instead of two
     logger: { level: options.logLevel, serializers: logSerializers, stream: process.stderr },
   });
   const service = await addRoutes(app, options);
@@ -74,7 +74,7 @@ export async function makeApp(options: ReadServerOptions): Promise<{ app: Fastif
 }
 
 /** The service first: what waits is refused while its connections are still there to be told so. */
-async function stop(app: FastifyInstance, service: EmbedService, graceMs: number): Promise<void> {
+async function stop(app: FastifyInstance, service: BatchingService, graceMs: number): Promise<void> {
   const stopped = service.stop(graceMs);
   const closed = app.close();
   await stopped;

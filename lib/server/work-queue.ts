@@ -9,6 +9,9 @@ export interface QueueDepth extends ItemSize {
   readonly items: number;
 }
 
+/** In tokens of text: some twenty short texts in a row. */
+const longestTurn = 512;
+
 /** Items that wait for the engine: bounded, in a lane for texts and one for pictures, and apart those that must run alone. */
 export class WorkQueue {
   private readonly lanes = { text: new FairLane<QueuedItem>(), picture: new FairLane<QueuedItem>() };
@@ -65,7 +68,8 @@ export class WorkQueue {
   take(lane: Lane, maxTokens: number): QueuedItem[] {
     let group: string | undefined;
     let tokens = 0;
-    const taken = this.lanes[lane].take(this.settings.maxBatchItems, (item) => {
+    const turnCost = Math.min(longestTurn, maxTokens / 4);
+    const taken = this.lanes[lane].take(this.settings.maxBatchItems, turnCost, (item) => {
       group ??= item.group;
       if (item.group !== group || (tokens > 0 && tokens + item.tokens > maxTokens)) return false;
       tokens += item.tokens;

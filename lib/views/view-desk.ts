@@ -133,6 +133,7 @@ class ViewProcess {
 
   end(): Promise<void> {
     this.isEnding = true;
+    this.channel.keepAlive(true); // whoever waits for its end has nothing else to stay alive by
     this.channel.kill();
     return this.ended;
   }

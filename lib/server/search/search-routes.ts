@@ -22,7 +22,7 @@ export interface SearchRoutesOptions {
   clientOf?(request: FastifyRequest): string;
 }
 
-const keyPattern = /^[0-9a-f]{16,128}$/;
+const keyPattern = /^[0-9a-f]{64}$/;
 const maxViewSide = 2_048;
 const minViewSide = 64;
 const defaultViewSide = 1_600;

@@ -14,7 +14,7 @@ const words = ["and", "or", "not", "in", "is", "null", "like", "ilike", "between
 const functions = ["lower", "upper", "length", "starts_with", "ends_with", "contains", "regexp_like", "array_has", "array_has_any", "array_length"]; // biome-ignore format: one line says it
 
 const token =
-  /\s+|'(?:[^']|'')*'|(?<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.]))|(?<name>[a-z_]\w*)|<=|>=|<>|!=|[=<>+*/%,[\]]|-(?!-)|(?<open>\()|(?<close>\))/iy;
+  /\s+|'(?:[^']|'')*'|(?<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.]))|(?<name>[a-z_]\w*)|<=|>=|<>|!=|[=<>+*%,[\]]|\/(?!\*)|-(?!-)|(?<open>\()|(?<close>\))/iy;
 
 /** The filter, unchanged. Throws GME_INPUT_INVALID. */
 export function checkedFilter(filter: string): string {

@@ -82,10 +82,8 @@ export async function startServer(
   await app.register(pageRoutes, { folder });
   await app.register(searchRoutes, {
     index,
-    embedQuery: async ({ text, image, instruction }, { signal }) => {
-      const { embedding } = await model.embed({ text, image }, { instruction, signal });
-      return embedding;
-    },
+    embedQuery: ({ instruction, ...item }, { signal }) =>
+      model.embed(item, { signal, ...(instruction !== undefined && { instruction }) }),
     readImage: async (image) => Uint8Array.from(Buffer.from(image.replace(/^data:[^,]*,/, ""), "base64")),
     ...others,
   });

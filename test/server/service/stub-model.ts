@@ -1,4 +1,4 @@
-import type { EmbedOptions, EmbedResult, GmeInput, ModelInfo } from "../../../lib";
+import type { EmbedOptions, EmbedResult, EngineProcessReport, GmeInput, ModelInfo } from "../../../lib";
 import { GmeError } from "../../../lib";
 import type { EmbedCall, ReadyItem, ServedModel } from "../../../lib/server/embed-service";
 
@@ -31,9 +31,15 @@ export class StubModel implements ServedModel {
   gate: Promise<void> = Promise.resolve();
   /** What a call rejects with, if anything. */
   fault: ((batch: StubBatch) => GmeError | undefined) | undefined;
+  /** Processes that ended. */
+  ends = 0;
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(readonly settings: StubSettings = {}) {}
+
+  engineProcesses(): EngineProcessReport[] {
+    return [{ state: "ready", silentMs: 0, ends: this.ends }];
+  }
 
   async *embedMany(
     source: Iterable<GmeInput>,
