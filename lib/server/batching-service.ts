@@ -100,7 +100,8 @@ export class BatchingService implements EmbedService {
     clearTimeout(this.stopTimer);
     this.stopTimer = setTimeout(() => this.failAll(stoppingError()), graceMs);
     this.stopping ??= this.drain();
-    return this.stopping;
+    // A later call may find everything done: its timer would keep the process alive.
+    return this.stopping.finally(() => clearTimeout(this.stopTimer));
   }
 
   private async drain(): Promise<void> {

@@ -9,6 +9,8 @@ import { sameVectors } from "../../helpers/demonstration";
 import { root, temporaryFolder } from "../../helpers/fixtures";
 import { bicycle, type ClientServer, clientServer, instruction, outputOf, pythonWith } from "./client-server";
 
+t.setTimeout(300_000);
+
 interface Example {
   title: string;
   language: string;
@@ -59,7 +61,7 @@ t.before(async () => {
   for (const name of packages) symlinkSync(join(root, "node_modules", name), join(modules, name), "junction");
 });
 
-const fileOf = ({ title }: Example, ending: string) => `${title.replace(/\W+/g, "-")}.${ending}`;
+const fileOf = ({ title }: Example, ending: string) => `example-${title.replace(/\W+/g, "-")}.${ending}`;
 
 function writeExample(example: Example, ending: string, last: string): string {
   const code = example.code
