@@ -47,8 +47,10 @@ t.test("the lock file belongs to package.json", async (t) => {
   for (const kind of kinds) {
     t.strictSame(lock.packages[""][kind], manifest[kind], kind);
     for (const [name, version] of Object.entries<string>(manifest[kind]))
-      t.equal(lock.packages[`node_modules/${name}`].version, version, name);
+      t.equal(lock.packages[`node_modules/${name}`].version, version.replace(/^npm:.*@/, ""), name);
   }
+  for (const kind of ["peerDependencies", "peerDependenciesMeta"])
+    t.strictSame(lock.packages[""][kind], manifest[kind], kind);
 });
 
 t.test("every package of the lock file has one version and the sum of its contents", async (t) => {

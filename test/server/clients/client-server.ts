@@ -19,13 +19,13 @@ export interface ClientServer {
 }
 
 /** A server as `gme serve --api-key` would be, on a port of its own; it ends with the test file. */
-export async function clientServer(t: Test): Promise<ClientServer> {
+export async function clientServer(t: Test, key = apiKey): Promise<ClientServer> {
   const model = await demonstrationModel(t);
   // LlamaIndex's class for Jina sends pictures under this one name only.
   const server = await startServer({
     model,
     port: 0,
-    apiKeys: [apiKey],
+    apiKeys: [key],
     modelAliases: ["jina-clip-v1"],
     logLevel: "silent",
   });
