@@ -77,6 +77,7 @@ async function search(
     ...(instruction !== undefined && { instruction }),
   };
   const embedding = await embedQuery(item, { signal, client: clientOf?.(request) ?? request.ip });
+  await index.refresh();
   const results = await index
     .search(undefined, { ...filters, embedding, thumbnails: true, signal })
     .catch((error) => Promise.reject(requestError(error)));
