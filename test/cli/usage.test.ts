@@ -9,6 +9,7 @@ t.test("help and --version load no native addon, neither ours nor sharp's", asyn
     [],
     ["index"],
     ["search"],
+    ["serve"],
     ["export"],
     ["embed"],
     ["inspect"],

@@ -8,9 +8,9 @@ export interface Pattern {
 export const mainPatterns: readonly Pattern[] = [
   { pattern: /^(CMakeLists\.txt|package\.json|README\.md|vendor\/ggml\.json)$/, least: 4, most: 4 },
   { pattern: /^(LICENSE|NOTICE|THIRD_PARTY_NOTICES\.md|SECURITY\.md)$/, least: 4, most: 4 },
-  { pattern: /^dist\/([a-z-]+\/){0,2}[a-z-]+\.(js|d\.ts)$/, least: 200, most: 600 },
+  { pattern: /^dist\/([a-z-]+\/){0,2}[a-z0-9-]+\.(js|d\.ts)$/, least: 200, most: 600 },
   { pattern: /^dist\/server\/page\/(index\.html|style\.css)$/, least: 2, most: 2 },
-  { pattern: /^dist\/(index-store\/)?index\.(mjs|d\.mts)$/, least: 4, most: 4 },
+  { pattern: /^dist\/((index-store|server)\/)?index\.(mjs|d\.mts)$/, least: 6, most: 6 },
   { pattern: /^dist\/adapters\/(ai-sdk|langchain|llamaindex)\.(mjs|d\.mts)$/, least: 6, most: 6 },
   { pattern: /^native\/(addon|engine|ggml-guard|tools)\/[a-z0-9-]+\.(cpp|h)$/, least: 100, most: 250 },
   { pattern: /^native\/(cuda|metal)\.cmake$/, least: 2, most: 2 },

@@ -52,7 +52,7 @@ const examples = [...examplesOf("server.md", "###", "Clients"), ...examplesOf("a
 const folder = temporaryFolder();
 let server: ClientServer;
 t.before(async () => {
-  server = await clientServer(t, "my-secret-key");
+  server = await clientServer(t, "my-own-key");
   copyFileSync(bicycle.path, join(folder, "bicycle.png"));
   const modules = join(folder, "node_modules");
   mkdirSync(modules);
