@@ -9,6 +9,7 @@ const commands = [
   "gme",
   "gme index",
   "gme search",
+  "gme serve",
   "gme export",
   "gme embed",
   "gme inspect model",
