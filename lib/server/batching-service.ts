@@ -14,6 +14,8 @@ import { type QueueDepth, WorkQueue } from "./work-queue";
 /** Batches that nobody waits for may still be with the engine for so long: then its process is ended. */
 const leftMs = 30_000;
 const maxLeft = 100;
+/** What a batch can be refused with at the library's door; anything else is the engine's trouble. */
+const ofTheCall: readonly string[] = ["GME_OPTION_INVALID", "GME_INPUT_INVALID", "GME_MODEL_CLOSED"];
 
 /** Requests → items that wait in their lanes → batches → the model → outcomes of the requests. */
 export class BatchingService implements EmbedService {
@@ -80,18 +82,19 @@ export class BatchingService implements EmbedService {
     this.checkState();
     if (items.length === 0) return [];
     const sizes = items.map((item) => sizeOf(item, this.model.info));
-    this.queue.check(sumOf(sizes), this.rate.perSecond);
+    const size = sumOf(sizes);
+    this.queue.check(size, this.rate.perSecond);
     for (const item of items) if (this.record.isFatal({ ...item, overflow: call.overflow })) throw refusedError(item);
     const request = new OpenRequest(call, (settled) => this.settled(settled));
     const { client } = call;
     const group = groupOf(call);
     const queued = items.map((item, index): QueuedItem => {
       const lane = item.image === undefined ? "text" : "picture";
-      return { ...sizes[index], request, index, item, lane, group, client, overflow: call.overflow, dimensions: call.dimensions, place: "neither" }; // biome-ignore format: one line says it
+      return { ...sizes[index], request, index, item, lane, group, client, overflow: call.overflow, dimensions: call.dimensions, place: "neither", isSmall: false }; // biome-ignore format: one line says it
     });
     request.expect(queued);
     this.open.add(request);
-    this.queue.add(queued);
+    this.queue.add(queued, size.cost);
     this.pump();
     return request.outcome;
   }
@@ -231,7 +234,7 @@ export class BatchingService implements EmbedService {
 
   private failed(batch: Batch, failure: GmeError): void {
     if (isRefusal(failure)) this.tryAlone(batch);
-    else if (failure.code === "GME_MODEL_CLOSED") for (const { request } of batch.items) request.fail(failure);
+    else if (ofTheCall.includes(failure.code)) for (const { request } of batch.items) request.fail(failure);
     else this.crashed(failure, batch);
   }
 

@@ -64,6 +64,10 @@ export class FairLane<Item extends LaneItem> {
     return this.count;
   }
 
+  isWaiting(client: string): boolean {
+    return this.clients.get(client)?.head !== undefined;
+  }
+
   add(item: Item): void {
     let line = this.clients.get(item.client);
     if (line === undefined) {

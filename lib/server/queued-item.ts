@@ -24,6 +24,8 @@ export interface QueuedItem extends ItemSize {
   item: ReadyItem | undefined;
   /** Out of the queue and not with the engine: taken for a batch that is being made, or done. */
   place: "queue" | "engine" | "neither";
+  /** Of a client that had nothing else waiting and asks for little. */
+  isSmall: boolean;
   readonly lane: Lane;
   readonly overflow: EmbedCall["overflow"];
   readonly dimensions: number | undefined;

@@ -17,7 +17,7 @@ const perEngine = 2;
 /** A lane leaves one to the other: small texts are not held up by a row of large pictures. */
 const perEngineInAll = 3;
 /** The next batch is handed over so long before the one at work should be done: later comers can still be in it. */
-const leadMs = { text: 30, picture: 400 } as const;
+const leadMs = { text: 5, picture: 400 } as const;
 
 /** The batches that the engine has, and when it may be given the next. */
 export class RunningBatches {

@@ -11,11 +11,16 @@ export interface QueueDepth extends ItemSize {
 
 /** In tokens of text: some twenty short texts in a row. */
 const longestTurn = 512;
+/** While clients come who ask for little, those who ask for much get so much of a batch: the others do not wait for full ones. */
+const shareBesideSmall = 256;
+const smallMs = 2_000;
 
 /** Items that wait for the engine: bounded, in a lane for texts and one for pictures, and apart those that must run alone. */
 export class WorkQueue {
   private readonly lanes = { text: new FairLane<QueuedItem>(), picture: new FairLane<QueuedItem>() };
   private lone: QueuedItem[] = [];
+  /** When a client that had nothing else waiting asked for little. */
+  private lastSmall = { at: Number.NEGATIVE_INFINITY, client: "" };
   private readonly sum = { items: 0, tokens: 0, pixels: 0, bytes: 0, cost: 0 };
 
   constructor(private readonly settings: ServiceSettings) {}
@@ -49,8 +54,11 @@ export class WorkQueue {
       throw full(`what waits takes about ${Math.ceil(waitSeconds)} s, and at most ${settings.maxWaitSeconds} s may wait`, waitSeconds); // biome-ignore format: one line says it
   }
 
-  add(items: readonly QueuedItem[]): void {
+  add(items: readonly QueuedItem[], cost: number): void {
+    const isSmall = cost <= longestTurn && !items.some(({ lane, client }) => this.lanes[lane].isWaiting(client));
+    if (isSmall) this.lastSmall = { at: performance.now(), client: items[0].client };
     for (const item of items) {
+      item.isSmall = isSmall;
       item.place = "queue";
       this.count(item, 1);
       this.lanes[item.lane].add(item);
@@ -67,11 +75,15 @@ export class WorkQueue {
   /** Items of one group for the next batch; none: the lane is empty. */
   take(lane: Lane, maxTokens: number): QueuedItem[] {
     let group: string | undefined;
-    let tokens = 0;
+    let [tokens, large] = [0, 0];
+    const most = performance.now() - this.lastSmall.at < smallMs ? shareBesideSmall : Infinity;
     const turnCost = Math.min(longestTurn, maxTokens / 4);
     const taken = this.lanes[lane].take(this.settings.maxBatchItems, turnCost, (item) => {
       group ??= item.group;
       if (item.group !== group || (tokens > 0 && tokens + item.tokens > maxTokens)) return false;
+      const isLarge = !item.isSmall && item.client !== this.lastSmall.client;
+      if (isLarge && large > 0 && large + item.cost > most) return false;
+      if (isLarge) large += item.cost;
       tokens += item.tokens;
       return true;
     });

@@ -133,6 +133,31 @@ t.test("one poison item of a stream is that item's error, the others get their v
   }
 });
 
+t.test("a stream that is kept together is one call of an engine, and a crash rejects it", async (t) => {
+  poisonProcesses(t);
+  const model = await openIsolated(t);
+  const [before] = model.engineProcesses();
+  t.match(before, { state: "ready", ends: 0 });
+  t.strictSame([before.pid], enginePids());
+  const inputs = ["one", "two", "poison-segv", "four"];
+  const results = await collect(model.embedMany(["one", "", "three"], { keepTogether: true }));
+  t.match(results, [{ index: 0, error: undefined }, { index: 1 }, { index: 2, error: undefined }]);
+  const error = await rejectsWith(
+    t,
+    () => collect(model.embedMany(inputs, { keepTogether: true })),
+    "GME_ENGINE_CRASHED",
+  );
+  t.match(error, { field: "call", value: "SIGSEGV" });
+  t.match(model.engineProcesses()[0], { pid: undefined, ends: 1 }, "no item was tried again");
+  await model.embed("again");
+  const [after] = model.engineProcesses();
+  t.match(after, { state: "ready", ends: 1 });
+  t.ok(after.silentMs < 2_000, `a sign of life ${after.silentMs.toFixed(0)} ms ago`);
+  const here = await load(file, options);
+  t.strictSame(here.engineProcesses(), []);
+  await here.close();
+});
+
 t.test("an aborted call rejects at once, its neighbours do not", async (t) => {
   const model = await openIsolated(t);
   const aborts = Array.from({ length: 12 }, () => new AbortController());
