@@ -1,6 +1,6 @@
 // ggml's CUDA back end as a library to be passed on, of the package @gme-embed/<platform>-<arch>-cuda.
 //
-//   node scripts/prebuild/cuda.mjs [--architectures 75,80,86,89,90,120] [--jobs N]
+//   node scripts/prebuild/cuda.mjs [--architectures 75,80,89,90,120] [--jobs N]
 //
 // Leaves libgme-ggml-cuda.so and cuda.json, which says what it was made of and what it needs, in build-prebuild/linux-x64-cuda/prebuilds. The last
 // architecture is compiled as PTX too, which drivers turn into code for newer cards. cuBLAS's headers, and a library to link against,
@@ -23,7 +23,8 @@ const cublas = {
   sha256: "0cf238ffdbe46c00cb9aa98e7bca745c223a5ca5a53e686ac8b3e5a08fe80d6c",
 };
 
-export const defaultArchitectures = ["75", "80", "86", "89", "90", "120"];
+/** From Turing on; sm_86 runs what was made for sm_80. With one more the package would be over 150 MB (docs/performance.md). */
+export const defaultArchitectures = ["75", "80", "89", "90", "120"];
 
 /** "75,80" as CMake has it: machine code of each, and PTX of the newest. */
 export function cmakeArchitectures(architectures) {

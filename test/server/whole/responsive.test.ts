@@ -1,5 +1,7 @@
 // Nobody waits for the largest request of another: what the one thread of the server does at a time is short.
+import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { Worker } from "node:worker_threads";
 import t from "tap";
 import type { EmbedResult, ModelInfo } from "../../../lib";
 import { type ServedModel, startServer } from "../../../lib/server";
@@ -19,6 +21,28 @@ const model: ServedModel = {
   },
 };
 
+/** A client in a thread of its own: what it does with megabytes is not the server's. Returns the statuses of two requests. */
+async function askFromElsewhere(url: string, text: string): Promise<number[]> {
+  const script = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: workerData.text };
+    void (async () => {
+      const statuses = [];
+      for (let round = 0; round < 2; round++) {
+        const response = await fetch(workerData.url, init);
+        await response.arrayBuffer();
+        statuses.push(response.status);
+      }
+      parentPort.postMessage(statuses);
+    })();`;
+  const worker = new Worker(script, { eval: true, workerData: { url, text } });
+  try {
+    return (await once(worker, "message"))[0];
+  } finally {
+    await worker.terminate();
+  }
+}
+
 t.test("S43 the largest answers and bodies hold up the event loop for little", async (t) => {
   const server = await startServer({ model, port: 0, logLevel: "silent" });
   t.teardown(() => server.close());
@@ -32,18 +56,16 @@ t.test("S43 the largest answers and bodies hold up the event loop for little", a
   ];
   for (const [title, body, status] of rows) {
     const text = JSON.stringify(body);
-    await fetch(`${server.url}/health`); // warm
+    await askFromElsewhere(`${server.url}/v1/embeddings`, text); // warm
     const delay = monitorEventLoopDelay({ resolution: 1 });
-    // The client is this thread too: its own part, reading 8 MB and parsing nothing, is in the figure.
-    const response = await fetch(`${server.url}/v1/embeddings`, { method: "POST", headers: { "content-type": "application/json" }, body: text }); // biome-ignore format: one line says it
-    t.equal(response.status, status, title);
     delay.enable();
-    await response.arrayBuffer();
-    await fetch(`${server.url}/v1/embeddings`, { method: "POST", headers: { "content-type": "application/json" }, body: text }).then((again) => again.arrayBuffer()); // biome-ignore format: one line says it
+    const statuses = await askFromElsewhere(`${server.url}/v1/embeddings`, text);
     delay.disable();
+    t.strictSame(statuses, [status, status], title);
     const [p99, max] = [delay.percentile(99) / 1e6, delay.max / 1e6];
     t.comment(`${title}: p99 ${p99.toFixed(1)} ms, longest ${max.toFixed(1)} ms`);
-    t.ok(p99 < 200, `${title}: p99 ${p99.toFixed(1)} ms; 20 ms on a machine with nothing else to do`);
+    // 20 ms on a machine with nothing else to do; twice that and more where all tests run.
+    t.ok(p99 < 100, `${title}: p99 ${p99.toFixed(1)} ms`);
   }
 });
 
