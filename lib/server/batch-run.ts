@@ -1,4 +1,4 @@
-import { type EmbedOptions, type EmbedResult, embedOptions, GmeError, type GmeInput, type TokenCount } from "../index";
+import { type EmbedOptions, type EmbedResult, GmeError, type GmeInput, type TokenCount } from "../index";
 import type { EmbeddedItem, ReadyItem, ServedModel } from "./embed-service";
 import type { QueuedItem } from "./queued-item";
 
@@ -10,9 +10,6 @@ export interface BatchOptions extends Pick<EmbedOptions, "overflow" | "dimension
 /** The vector of an item, or what was wrong with it. */
 export type ItemOutcome = EmbeddedItem | GmeError;
 
-type CountedOptions = EmbedOptions & { countTokens?: true };
-type CountedResult = EmbedResult & { tokens?: TokenCount };
-
 /**
  * One call of the model for a batch; `settle` is told each item's outcome. Rejects with what is wrong with the batch as a whole:
  * GME_ENGINE_CRASHED, GME_ABORTED, or why the engine cannot be started.
@@ -23,29 +20,26 @@ export async function runBatch(
   { overflow, dimensions, signal }: BatchOptions,
   settle: (at: number, outcome: ItemOutcome) => void,
 ): Promise<void> {
-  const options: CountedOptions = {
+  const options: EmbedOptions = {
     overflow,
     signal,
     batchSize: items.length,
     keepTogether: true,
     ...(dimensions !== undefined && { dimensions, allowTruncation: true }),
-    ...(countsTokens && { countTokens: true }),
+    countTokens: true,
   };
   const ready = items.map(({ item }) => item as ReadyItem);
   for await (const result of model.embedMany(ready.map(toInput), options))
-    settle(result.index, outcomeOf(result, ready[result.index], items[result.index]));
+    settle(result.index, outcomeOf(result, ready[result.index]));
 }
-
-const countsTokens = embedOptions.some(({ name }) => name === "countTokens");
 
 function toInput({ text, image, prompt }: ReadyItem): GmeInput {
   return { ...(text !== undefined && { text }), ...(image && { image }), ...(prompt !== undefined && { prompt }) };
 }
 
-function outcomeOf(result: CountedResult, item: ReadyItem, size: QueuedItem): ItemOutcome {
+function outcomeOf(result: EmbedResult, item: ReadyItem): ItemOutcome {
   if (result.error !== undefined) return inRequest(result.error, result.index, item);
-  const tokens = result.tokens ?? { text: size.tokens, image: 0, total: size.tokens };
-  return { embedding: result.embedding, tokens };
+  return { embedding: result.embedding, tokens: result.tokens as TokenCount };
 }
 
 /** The engine's error names the place in the batch, which means nothing to the client: there it is the place in the body. */

@@ -1,4 +1,5 @@
 // Clients of POST /v1/embeddings: so many that each wait for their answer, or requests that come whatever becomes of those before.
+import { setMaxListeners } from "node:events";
 import { Pool } from "undici";
 
 type TextOf = (n: number) => string;
@@ -52,6 +53,7 @@ export async function openLoop(
 ): Promise<OpenLoop> {
   const pool = new Pool(url, { connections: 900 });
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal); // one for each request that is open
   const [answered, refused]: number[][] = [[], []];
   let [sent, failed] = [0, 0];
   const open: Promise<void>[] = [];

@@ -58,7 +58,7 @@ export class StubModel implements ServedModel {
     for (const [index, text] of texts.entries()) {
       if (text.includes("bad"))
         yield { index, error: new GmeError("GME_TEXT_TOO_LONG", `inputs[${index}].text is too long`, { field: `inputs[${index}].text`, value: 9, expected: "at most 8" }) }; // biome-ignore format: one line says it
-      else yield { index, embedding: Float32Array.of(text.length, 0, 0, 1) };
+      else yield { index, embedding: Float32Array.of(text.length, 0, 0, 1), tokens: { text: 1, image: 0, total: 28 } };
     }
   }
 
