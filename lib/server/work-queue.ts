@@ -50,7 +50,9 @@ export class WorkQueue {
     for (const [waiting, wanted, most, unit] of bounds) {
       if (waiting + wanted > most) throw full(`${waiting} ${unit} wait, and at most ${most} may`, waitSeconds);
     }
-    if (sum.items > 0 && rate !== undefined && waitSeconds > settings.maxWaitSeconds)
+    // A rate measured on single texts says little of a batch: half a batch may always wait.
+    const isMuch = sum.cost > settings.maxBatchTokens / 2;
+    if (isMuch && rate !== undefined && waitSeconds > settings.maxWaitSeconds)
       throw full(`what waits takes about ${Math.ceil(waitSeconds)} s, and at most ${settings.maxWaitSeconds} s may wait`, waitSeconds); // biome-ignore format: one line says it
   }
 

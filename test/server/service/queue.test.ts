@@ -112,7 +112,7 @@ t.test(
 );
 
 t.test("work that would wait longer than it may is refused", async (t) => {
-  const { service } = open(t, { textMs: 20 }, { maxWaitSeconds: 0.5, maxBatchItems: 4 });
+  const { service } = open(t, { textMs: 20 }, { maxWaitSeconds: 0.5, maxBatchItems: 4, maxBatchTokens: 200 });
   for (let i = 0; i < 4; i++) await service.embed(texts(1), call());
   const accepted = service.embed(texts(80), call());
   await rejectsWith(t, () => service.embed(texts(1), call("b")), "GME_QUEUE_FULL");
