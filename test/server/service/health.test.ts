@@ -71,7 +71,11 @@ t.test(
   "S28 S29 a process that hangs at work is unhealthy within 5 s and ended after maxJobMs",
   { timeout: 90_000 },
   async (t) => {
-    const { service, pid, metrics, crashes } = await openReal(t, { maxJobMs: 7_000, maxBatchItems: 4 });
+    const { service, pid, metrics, crashes } = await openReal(t, {
+      maxJobMs: 7_000,
+      probeEveryMs: 1_000,
+      maxBatchItems: 4,
+    });
     await service.embed(texts(4), call());
     const calls = Array.from({ length: 10 }, (_, i) => outcomeOf(service.embed(texts(4, `round ${i}`), call(`${i}`))));
     process.kill(pid(), "SIGSTOP");
