@@ -14,6 +14,8 @@ import { type QueueDepth, WorkQueue } from "./work-queue";
 /** Batches that nobody waits for may still be with the engine for so long: then its process is ended. */
 const leftMs = 30_000;
 const maxLeft = 100;
+/** Smaller batches gain nothing, however slow the engine seems to be. */
+const leastBatchTokens = 256;
 /** What a batch can be refused with at the library's door; anything else is the engine's trouble. */
 const ofTheCall: readonly string[] = ["GME_OPTION_INVALID", "GME_INPUT_INVALID", "GME_MODEL_CLOSED"];
 
@@ -156,7 +158,10 @@ export class BatchingService implements EmbedService {
     const { maxBatchTokens, maxBatchPictureTokens, targetBatchMs } = this.settings;
     const most = lane === "text" ? maxBatchTokens : maxBatchPictureTokens;
     const rate = this.costPerMs();
-    const taken = this.queue.take(lane, rate === undefined ? most : Math.min(most, rate * targetBatchMs));
+    const taken = this.queue.take(
+      lane,
+      rate === undefined ? most : Math.min(most, Math.max(leastBatchTokens, rate * targetBatchMs)),
+    );
     const clean: QueuedItem[] = [];
     for (const item of taken) {
       const deaths = this.record.deathsOf(crashItem(item));

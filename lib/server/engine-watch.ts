@@ -175,6 +175,9 @@ export class EngineWatch {
     this.awakeMs = this.now();
     this.lastTick = performance.now();
     const { settings, awakeMs: now } = this;
+    const processes = this.model.engineProcesses?.() ?? [];
+    // Loading a large model may take minutes: the library itself ends a process that is silent meanwhile.
+    if (processes.length > 0 && processes.every(({ state }) => state !== "ready")) this.busySince = now;
     const wasDown = this.isDown;
     this.silentTicks = this.isSilent() ? this.silentTicks + 1 : 0;
     if (wasDown && !this.isDown) this.listener.changed();
@@ -207,11 +210,11 @@ export class EngineWatch {
   private endProcess(): void {
     if (this.isKilled) return;
     this.isKilled = true;
-    const seconds = this.settings.maxJobMs / 1000;
-    const pids = (this.model.engineProcesses?.() ?? []).flatMap(({ pid }) => pid ?? []);
-    for (const pid of pids) killNow(pid);
-    if (pids.length === 0)
-      this.listener.stuck(new GmeError("GME_ENGINE_CRASHED", `the engine has finished nothing for ${seconds} s`));
+    const processes = this.model.engineProcesses?.() ?? [];
+    for (const { pid, state } of processes) if (state === "ready" && pid !== undefined) killNow(pid);
+    if (processes.length > 0) return;
+    const words = `the engine has finished nothing for ${this.settings.maxJobMs / 1000} s`;
+    this.listener.stuck(new GmeError("GME_ENGINE_CRASHED", words));
   }
 
   private async probe(): Promise<void> {

@@ -71,7 +71,11 @@ t.test(
   "S28 S29 a process that hangs at work is unhealthy within 5 s and ended after maxJobMs",
   { timeout: 90_000 },
   async (t) => {
-    const { service, pid, metrics, crashes } = await openReal(t, { maxJobMs: 7_000, maxBatchItems: 4 });
+    const { service, pid, metrics, crashes } = await openReal(t, {
+      maxJobMs: 7_000,
+      probeEveryMs: 1_000,
+      maxBatchItems: 4,
+    });
     await service.embed(texts(4), call());
     const calls = Array.from({ length: 10 }, (_, i) => outcomeOf(service.embed(texts(4, `round ${i}`), call(`${i}`))));
     process.kill(pid(), "SIGSTOP");
@@ -134,6 +138,7 @@ t.test("S42 metrics count what was done, and no name that a client chose is a la
   const service = new BatchingService(new StubModel(), { metrics });
   t.teardown(() => service.stop(0));
   for (let i = 0; i < 500; i++) await service.embed(texts(2), call(`client ${i}`));
+  await sleep(20); // a batch is counted when its call has ended, just after its last item
   metrics.answered({ route: "/v1/embeddings", status: 200, seconds: 0.02 });
   metrics.answered({ route: "/v1/embeddings", status: 429, seconds: 0.001, code: "GME_QUEUE_FULL" });
   const text = await metrics.text();
