@@ -101,12 +101,12 @@ export class BatchingService implements EmbedService {
     return request.outcome;
   }
 
-  /** The first call's grace holds. */
   stop(graceMs: number): Promise<void> {
-    if (this.stopping !== undefined) return this.stopping;
+    clearTimeout(this.stopTimer);
     this.stopTimer = setTimeout(() => this.failAll(stoppingError()), graceMs);
-    this.stopping = this.drain();
-    return this.stopping;
+    this.stopping ??= this.drain();
+    // A later call may find everything done: its timer would keep the process alive.
+    return this.stopping.finally(() => clearTimeout(this.stopTimer));
   }
 
   private async drain(): Promise<void> {
