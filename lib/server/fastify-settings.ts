@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from "fastify";
 import { GmeError, printable } from "../index";
 import { answerFrameworkError, type WriteError } from "./error-answers";
+import { statusFor } from "./error-status";
 import { onceOver } from "./request-end";
 import { collectBody, jsonLimits, parseJsonBody } from "./json-body";
 
@@ -206,9 +207,14 @@ export const logSerializers = {
     client: request.ip,
   }),
   res: (reply: { statusCode?: number }) => ({ status: reply.statusCode }),
-  // Messages of a request's own mistakes repeat parts of it.
-  err: (error: Error) =>
-    error instanceof GmeError
-      ? { type: error.name, code: error.code, field: error.field, message: "", stack: "" }
-      : { type: error.name, message: error.message, stack: error.stack ?? "" },
+  // Messages of a request's own mistakes repeat parts of it; those of ours are what is looked for.
+  err: (error: Error & { code?: string }) => {
+    const isOurs = !(error instanceof GmeError) || statusFor(error) >= 500;
+    return {
+      type: error.name,
+      code: error.code,
+      message: isOurs ? printable(error.message) : "",
+      stack: isOurs ? (error.stack ?? "") : "",
+    };
+  },
 };

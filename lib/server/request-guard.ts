@@ -22,7 +22,7 @@ export interface GuardSettings {
 /** To be called on an app before its routes. */
 export function guardRequests(app: FastifyInstance, settings: GuardSettings): void {
   const routes: { url: string; methods: string[] }[] = [];
-  const keys = settings.apiKeys.map(digest);
+  const isKey = keyCheck(settings.apiKeys);
   const open = new Set(settings.openRoutes);
   const hosts = settings.allowHosts === "any" ? "any" : settings.allowHosts.map((host) => host.toLowerCase());
   const origins = new Set(settings.allowOrigins.map(originOf));
@@ -38,7 +38,7 @@ export function guardRequests(app: FastifyInstance, settings: GuardSettings): vo
     if (isOthers) allowOrigin(raw, reply);
     if (isOthers && isPreflight(raw)) return answerPreflight(raw, reply);
     const isOpen = isReading(raw) && open.has(request.routeOptions.url ?? "");
-    if (keys.length > 0 && !isOpen) checkKey(raw, keys);
+    if (settings.apiKeys.length > 0 && !isOpen) checkKey(raw, isKey);
     if (request.is404) throw methodOrRoute(raw, reply, routes);
     checkContent(raw);
   });
@@ -157,12 +157,19 @@ function isReading({ method }: IncomingMessage): boolean {
 }
 
 /** Digests are compared, all of them: the time does not depend on how much of a key is right. */
-function checkKey(raw: IncomingMessage, keys: readonly Buffer[]): void {
+export function keyCheck(keys: readonly string[]): (given: string) => boolean {
+  const digests = keys.map(digest);
+  return (given) => {
+    const found = digest(given);
+    let isRight = false;
+    for (const key of digests) isRight = timingSafeEqual(found, key) || isRight;
+    return isRight;
+  };
+}
+
+function checkKey(raw: IncomingMessage, isKey: (given: string) => boolean): void {
   const given = bearer(raw);
-  const found = digest(given ?? "");
-  let isRight = false;
-  for (const key of keys) isRight = timingSafeEqual(found, key) || isRight;
-  if (isRight && given !== undefined) return;
+  if (isKey(given ?? "") && given !== undefined) return;
   throw new GmeError("GME_KEY_REFUSED", "the server wants its key in the header Authorization: Bearer …", {
     field: "headers.authorization",
     expected: "the server's key",

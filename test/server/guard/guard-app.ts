@@ -10,6 +10,7 @@ import {
   type ConnectionLimits,
   connectionLimits,
   fastifySettings,
+  logSerializers,
 } from "../../../lib/server/fastify-settings";
 import { ItemPictures, type PictureSettings, warningOf } from "../../../lib/server/item-pictures";
 import { type GuardSettings, guardRequests } from "../../../lib/server/request-guard";
@@ -86,7 +87,7 @@ export function makeApp({ limits: given, guard, pictures, log, routes }: AppSett
   const limits = { ...connectionLimits, ...given };
   const app = fastify({
     ...fastifySettings(limits, writeError),
-    ...(log && { logger: { level: "info", stream: { write: log } } }),
+    ...(log && { logger: { level: "info", serializers: logSerializers, stream: { write: log } } }),
   }) as unknown as FastifyInstance;
   answerErrors(app, writeError);
   addConnectionRules(app, limits);
