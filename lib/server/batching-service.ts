@@ -158,10 +158,8 @@ export class BatchingService implements EmbedService {
     const { maxBatchTokens, maxBatchPictureTokens, targetBatchMs } = this.settings;
     const most = lane === "text" ? maxBatchTokens : maxBatchPictureTokens;
     const rate = this.costPerMs();
-    const taken = this.queue.take(
-      lane,
-      rate === undefined ? most : Math.min(most, Math.max(leastBatchTokens, rate * targetBatchMs)),
-    );
+    const limit = rate === undefined ? most : Math.min(most, Math.max(leastBatchTokens, rate * targetBatchMs));
+    const taken = this.queue.take(lane, limit, rate);
     const clean: QueuedItem[] = [];
     for (const item of taken) {
       const deaths = this.record.deathsOf(crashItem(item));

@@ -11,8 +11,12 @@ export interface QueueDepth extends ItemSize {
 
 /** In tokens of text: some twenty short texts in a row. */
 const longestTurn = 512;
-/** While clients come who ask for little, those who ask for much get so much of a batch: the others do not wait for full ones. */
+/**
+ * While clients come who ask for little, those who ask for much get so much of a batch, or what takes so long, but an item at least: the
+ * others do not wait for full ones.
+ */
 const shareBesideSmall = 256;
+const shareBesideSmallMs = 25;
 const smallMs = 2_000;
 
 /** Items that wait for the engine: bounded, in a lane for texts and one for pictures, and apart those that must run alone. */
@@ -74,11 +78,12 @@ export class WorkQueue {
     this.lone.push(item);
   }
 
-  /** Items of one group for the next batch; none: the lane is empty. */
-  take(lane: Lane, maxTokens: number): QueuedItem[] {
+  /** Items of one group for the next batch; none: the lane is empty. `costPerMs`: what an engine does, as far as it is known. */
+  take(lane: Lane, maxTokens: number, costPerMs = Infinity): QueuedItem[] {
     let group: string | undefined;
     let [tokens, large] = [0, 0];
-    const most = performance.now() - this.lastSmall.at < smallMs ? shareBesideSmall : Infinity;
+    const isShared = performance.now() - this.lastSmall.at < smallMs;
+    const most = isShared ? Math.min(shareBesideSmall, costPerMs * shareBesideSmallMs) : Infinity;
     const turnCost = Math.min(longestTurn, maxTokens / 4);
     const taken = this.lanes[lane].take(this.settings.maxBatchItems, turnCost, (item) => {
       group ??= item.group;

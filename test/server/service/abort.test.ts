@@ -9,7 +9,7 @@ import { call, texts } from "./stub-model";
 
 t.test(
   "S23 S24 300 requests that are given up anywhere on their way cost no other its vector",
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async (t) => {
     const { service, crashes, model } = await openReal(t);
     const pictures = samplePaths.slice(0, 8).map((path): ReadyItem => ({ field: "input", image: new Uint8Array(readFileSync(path)), pixels: 4e5 })); // biome-ignore format: one line says it

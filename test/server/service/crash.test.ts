@@ -15,7 +15,7 @@ for (const signal of ["SIGKILL", "SIGSEGV", "SIGABRT"] as const) {
   t.test(
     `S27 ${signal} under load: what is with the engine gets 503, what waits its vectors, and it is up again`,
     async (t) => {
-      const { service, crashes, pid } = await openReal(t, { maxBatchItems: 8 });
+      const { service, crashes, pid, loadMs } = await openReal(t, { maxBatchItems: 8 });
       await service.embed(texts(8), call());
       const calls = Array.from({ length: 40 }, (_, i) =>
         outcomeOf(service.embed(texts(8, `round ${i}`), call(`${i}`))),
@@ -35,7 +35,10 @@ for (const signal of ["SIGKILL", "SIGSEGV", "SIGABRT"] as const) {
       const lost = outcomes.filter((outcome) => outcome === "GME_ENGINE_RESTARTED").length;
       t.ok(lost >= 1 && lost <= 3, `${lost} requests were with it`);
       t.equal(outcomes.filter((outcome) => outcome === "vector").length, 40 - lost, "all others have their vectors");
-      t.ok(restartMs < 5_000, `healthy again after ${restartMs.toFixed(0)} ms`);
+      t.ok(
+        restartMs < loadMs + 2_000,
+        `healthy again after ${restartMs.toFixed(0)} ms, loading took ${loadMs.toFixed(0)} ms`,
+      );
       t.equal(crashes.length, 1);
       const named = crashes[0].digests.length;
       t.ok(named > 0 && named <= lost * 8, `${named} items are named`);
@@ -99,7 +102,7 @@ t.test("S27 a client that goes away before its item ends the process leaves the 
 
 t.test(
   "S27 S29 five crashes within the time break the circuit; it closes again after it",
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async (t) => {
     const breakMs = 15_000;
     const { service, model, crashes } = await openReal(t, { breakMs });

@@ -25,7 +25,7 @@ const script = `
     server.stderr.on("data", async (data) => {
       const before = said;
       said += data;
-      const url = /listens at (\\\\S+)/.exec(said)?.[1];
+      const url = /listens at (\\S+)/.exec(said)?.[1];
       if (url === undefined || /listens at/.test(before)) return;
       try { require("node:fs").writeFileSync("/tmp/gme-container-test", ""); console.log("/tmp can be written"); } catch {}
       const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ input: "a cat" }) };
