@@ -14,12 +14,18 @@ export interface Row {
   reason?: string;
 }
 
-/** How many rows each letter has: files, pictures, texts, lifetimes. */
-export const counts = { G: 112, I: 40, T: 32, L: 34 } as const;
+/** How many rows each letter has: files, pictures, texts, lifetimes, the server. */
+export const counts = { G: 112, I: 40, T: 32, L: 34, S: 44 } as const;
 
-export const titles = { G: "Model files", I: "Pictures and PDF", T: "Texts", L: "Lifetime and concurrency" } as const;
+export const titles = {
+  G: "Model files",
+  I: "Pictures and PDF",
+  T: "Texts",
+  L: "Lifetime and concurrency",
+  S: "Server",
+} as const;
 
-const id = /(?:G\d{3}|[ITL]\d{2})(?![0-9A-Za-z])/;
+const id = /(?:G\d{3}|[ITLS]\d{2})(?![0-9A-Za-z])/;
 const prefix = new RegExp(`^${id.source}(?:(?:, | and |[–-]| )${id.source})*(?=:? )`);
 
 export function readRows(): Row[] {

@@ -8,7 +8,7 @@ const rows = readRows();
 
 /** Literals that begin with ids: titles, and an id alone as it is handed to a function that makes the title. */
 function titlesIn(source: string): string[] {
-  const literals = source.matchAll(/(\bcomment\(\s*)?(["'`])([GITL]\d{2,3}(?![0-9A-Za-z])(?:(?!\2)[^\\\n]|\\.)*)\2/g);
+  const literals = source.matchAll(/(\bcomment\(\s*)?(["'`])([GITLS]\d{2,3}(?![0-9A-Za-z])(?:(?!\2)[^\\\n]|\\.)*)\2/g);
   return Array.from(literals)
     .filter(([, comment]) => comment === undefined)
     .map(([, , , text]) => text);
@@ -68,6 +68,6 @@ t.test("every row stands in a test's title, or has a reason, and no title names 
 
 t.test("docs/robustness.md lists every row as the data file has it", async (t) => {
   const page = readFileSync(join(root, "docs", "robustness.md"), "utf8");
-  const listed = Array.from(page.matchAll(/^\| ([GITL]\d{2,3}) \| /gm), ([, id]) => id);
+  const listed = Array.from(page.matchAll(/^\| ([GITLS]\d{2,3}) \| /gm), ([, id]) => id);
   t.strictSame(listed, allIds());
 });
