@@ -20,6 +20,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "60" },
     clients: { type: "string", default: "64" },
+    times: { type: "string", default: "0.5,1,2,4,10" },
     only: { type: "string" },
   },
 });
@@ -59,8 +60,12 @@ async function clientsRate(model: string): Promise<number> {
 async function compareClients(model: string): Promise<void> {
   const [alone, served]: number[][] = [[], []];
   for (let round = 0; round < Number(values.rounds); round++) {
-    alone.push(await engineRate(model));
-    served.push(await clientsRate(model));
+    // By turns who is first: a machine that warms up or is used by others meanwhile would favour one of them.
+    const measures = [
+      async () => void alone.push(await engineRate(model)),
+      async () => void served.push(await clientsRate(model)),
+    ];
+    for (const measure of round % 2 === 0 ? measures : measures.reverse()) await measure();
     console.log(
       `round ${round + 1}: engine ${alone[round].toFixed(2)}, ${clients} clients ${served[round].toFixed(2)} texts/s`,
     );
@@ -76,9 +81,9 @@ async function overload(model: string): Promise<void> {
   try {
     const { rate: capacity } = await closedLoop(server.url, { clients, seconds, textOf });
     console.log(`capacity ${capacity.toFixed(2)} texts/s with ${clients} clients`);
-    for (const times of [0.5, 1, 2, 4, 10]) {
+    for (const times of values.times.split(",").map(Number)) {
       const before = server.memory();
-      const run = await openLoop(server.url, { perSecond: capacity * times, seconds, textOf });
+      const run = await openLoop(server.url, { perSecond: capacity * times, rampSeconds: 40, seconds, textOf });
       const growth = (server.memory() - before) / 2 ** 20;
       const goodput = (100 * run.goodput) / Math.min(capacity, capacity * times);
       console.log(

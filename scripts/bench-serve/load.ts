@@ -39,28 +39,35 @@ export interface OpenLoop {
   readonly refused: number;
   /** Neither 200 nor 429 nor 503, or no answer at all. */
   readonly failed: number;
-  /** Answers per second of the time in which requests came. */
+  /** Answers per second after the first `rampSeconds`, when as much is at work at the end as was at the beginning. */
   readonly goodput: number;
   readonly answeredP99: number;
   readonly refusedP50: number;
   readonly refusedP99: number;
 }
 
+export interface OpenLoad {
+  readonly perSecond: number;
+  /** Until the queue is as full as it will be; not counted. */
+  readonly rampSeconds: number;
+  readonly seconds: number;
+  readonly textOf: TextOf;
+}
+
 /** So many requests per second, evenly spread; those that are still open at the end are given up. */
-export async function openLoop(
-  url: string,
-  { perSecond, seconds, textOf }: { perSecond: number; seconds: number; textOf: TextOf },
-): Promise<OpenLoop> {
+export async function openLoop(url: string, { perSecond, rampSeconds, seconds, textOf }: OpenLoad): Promise<OpenLoop> {
   const pool = new Pool(url, { connections: 900 });
   const stop = new AbortController();
   setMaxListeners(0, stop.signal); // one for each request that is open
   const [answered, refused]: number[][] = [[], []];
-  let [sent, failed] = [0, 0];
+  let [sent, failed, counted] = [0, 0, 0];
+  const from = performance.now() + rampSeconds * 1000;
   const open: Promise<void>[] = [];
   const start = performance.now();
   const send = async (n: number) => {
     try {
       const { status, ms } = await post(pool, textOf(n), stop.signal);
+      if (status === 200 && performance.now() >= from) counted++;
       if (status === 200) answered.push(ms);
       else if (status === 429 || status === 503) refused.push(ms);
       else failed++;
@@ -68,7 +75,7 @@ export async function openLoop(
       if (!stop.signal.aborted) failed++;
     }
   };
-  while (performance.now() - start < seconds * 1000) {
+  while (performance.now() - from < seconds * 1000) {
     const due = ((performance.now() - start) / 1000) * perSecond;
     while (sent < due) open.push(send(sent++));
     await new Promise((resolve) => setTimeout(resolve, 2));
@@ -77,7 +84,7 @@ export async function openLoop(
   await Promise.all(open);
   await pool.destroy();
   return {
-    ...{ sent, failed, answered: answered.length, refused: refused.length, goodput: answered.length / seconds },
+    ...{ sent, failed, answered: answered.length, refused: refused.length, goodput: counted / seconds },
     ...{
       answeredP99: quantile(answered, 0.99),
       refusedP50: quantile(refused, 0.5),
