@@ -10,9 +10,12 @@ import { closedAfter, exchange, openSocket, request, statuses } from "./raw-http
 const isLong = process.env.GME_TEST_LONG === "1";
 const short = { headersMs: 500, requestMs: 1_000, answerMs: 2_000, keepAliveMs: 1_000, checkMs: 100, lingerMs: 200 };
 const limits = isLong ? {} : short;
-const [headersMs, requestMs, answerMs] = isLong ? [10_000, 30_000, 30_000] : [500, 1_000, 2_000];
+const [headersMs, requestMs, answerMs] = isLong ? [10_000, 29_000, 29_500] : [500, 1_000, 2_000];
 const count = isLong ? 500 : 100;
-const slack = isLong ? 2_000 : 1_000;
+/** Over the limits: a round of checks, and the closing of all these. The long form has the server's own figures: 30 s in all, 10 s and a round. */
+const slack = isLong
+  ? { headers: 1_000, request: 1_000, answer: 500 }
+  : { headers: 1_000, request: 1_000, answer: 1_000 };
 const good = JSON.stringify({ input: [{ text: "a" }] });
 const post = (port: number, ...lines: string[]) => [
   "POST /v1/embeddings HTTP/1.1",
@@ -44,7 +47,9 @@ async function healthy(url: string, n: number): Promise<number[]> {
 async function drip(socket: Socket, text: string, everyMs: number): Promise<number> {
   socket.resume();
   let at = 0;
-  const timer = setInterval(() => void (socket.writable && socket.write(text[at++ % text.length])), everyMs);
+  const send = () => void (socket.writable && socket.write(text[at++ % text.length]));
+  send(); // the time of a request begins with its first byte
+  const timer = setInterval(send, everyMs);
   const ms = await closedAfter(socket);
   clearInterval(timer);
   return ms;
@@ -65,9 +70,9 @@ t.test("S04 connections whose headers come slowly are closed, others are served 
   t.comment(
     `S04: ${count} sockets closed within ${Math.round(longest)} ms of a limit of ${headersMs}; median of the others ${alone[25].toFixed(1)} ms alone, ${during[25].toFixed(1)} ms meanwhile`,
   );
-  t.ok(longest < headersMs + slack, `${longest} ms`);
+  t.ok(longest < headersMs + slack.headers, `${longest} ms`);
   t.ok(during[25] < alone[25] * 2 + 20, "the others are about as fast");
-  const said = await exchange(port, "GET / HTTP/1.1\r\nX-Slow: a", headersMs + slack);
+  const said = await exchange(port, "GET / HTTP/1.1\r\nX-Slow: a", headersMs + slack.headers);
   t.match(said, /^HTTP\/1\.1 408 [\s\S]*"code":"GME_REQUEST_UNREADABLE"/, "and told why");
 });
 
@@ -84,7 +89,7 @@ t.test("S05 bodies that come slowly end in time, and no engine's slot is held by
   const longest = Math.max(...(await closed));
   t.equal(reached, 20, "only whole requests reached a handler");
   t.comment(`S05: ${count} slow bodies closed within ${Math.round(longest)} ms of a limit of ${requestMs}`);
-  t.ok(longest < requestMs + slack, `${longest} ms`);
+  t.ok(longest < requestMs + slack.request, `${longest} ms`);
 });
 
 t.test("S05 answers that are not taken are given up", async (t) => {
@@ -115,7 +120,7 @@ t.test("S05 answers that are not taken are given up", async (t) => {
   for (const socket of sockets) socket.destroy();
   t.equal(sent, n);
   t.comment(`S05: ${n} readers that hardly read, closed within ${Math.round(longest)} ms of a limit of ${answerMs}`);
-  t.ok(longest > answerMs / 2 && longest < answerMs + slack, `${longest} ms`);
+  t.ok(longest > answerMs / 2 && longest < answerMs + slack.answer, `${longest} ms`);
   const whole = await (await fetch(`${url}/large`)).text();
   t.equal(whole.length, text.length, "who reads gets all of it");
 });
@@ -123,7 +128,7 @@ t.test("S05 answers that are not taken are given up", async (t) => {
 t.test("S03 connections over the limit are closed at once, those that are there are served", async (t) => {
   const most = 1024;
   const { port, url } = await startApp(t, {
-    limits: { maxConnections: most, headersMs: 60_000, requestMs: 60_000, checkMs: 60_000 },
+    limits: { maxConnections: most, headersMs: 600_000, requestMs: 600_000, checkMs: 600_000 },
   });
   const active = await open(port, 100);
   const idle = await open(port, most - 100 - 1); // one is the client's below
@@ -135,7 +140,7 @@ t.test("S03 connections over the limit are closed at once, those that are there 
     active.map(
       (socket) =>
         new Promise<string>((resolve) => {
-          socket.once("data", (part) => resolve(String(part)));
+          socket.once("data", (part) => resolve(String(part))).once("close", () => resolve(""));
           socket.write(request(post(port, `Content-Length: ${good.length}`), good));
         }),
     ),
@@ -224,12 +229,12 @@ t.test("S09 what is not plain HTTP/1.1 is refused before anything is made of it"
 });
 
 t.test("S09, S25 pipelined requests are answered in order, up to the limit of a connection", async (t) => {
-  const { port } = await startApp(t, { limits: { maxRequestsPerSocket: 100 } });
+  const { port } = await startApp(t, { limits: { maxRequestsPerSocket: 100, keepAliveMs: 500 } });
   const one = (i: number) => {
     const body = JSON.stringify({ input: Array.from({ length: (i % 3) + 1 }, () => ({ text: "a" })) });
     return request(post(port, `Content-Length: ${body.length}`), body);
   };
-  const text = await exchange(port, Array.from({ length: 1_000 }, (_, i) => one(i)).join(""), 1_000);
+  const text = await exchange(port, Array.from({ length: 1_000 }, (_, i) => one(i)).join(""), 20_000);
   const answers = text.split(/(?=HTTP\/1\.1 \d{3})/);
   const served = answers.filter((answer) => answer.startsWith("HTTP/1.1 200"));
   t.equal(served.length, 100, "as many as a connection may have");

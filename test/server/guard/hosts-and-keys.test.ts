@@ -1,4 +1,6 @@
 import { request as httpRequest } from "node:http";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { checkBinding, isLoopback, listenFailed } from "../../../lib/server/server-address";
@@ -201,7 +203,9 @@ t.test("S36 why the server cannot listen is said in words; a socket of the file 
   t.match(await failed({ path: "/nowhere/at/all.sock" }), { code: "GME_IO_ERROR" });
   if (process.platform === "win32") return;
   const app = makeApp();
-  const socketPath = join(t.testdir(), "s");
+  const folder = mkdtempSync(join(tmpdir(), "gme-")); // the path of a socket may have 107 characters
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const socketPath = join(folder, "s");
   await app.listen({ path: socketPath });
   t.teardown(() => app.close());
   const answer = (host: string) =>
