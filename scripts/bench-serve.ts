@@ -5,7 +5,7 @@
 // clients:  the engine's own rate (embedMany of an isolated model, batches of 64) and the rate of 64 clients with one text per request,
 //           alternating; min / median / max.
 // overload: requests at 0.5, 1, 2, 4 and 10 times the measured rate, each for --seconds: answers per second, refusals and how fast they
-//           came, memory of the server's process.
+//           came, memory of the server's process. With --threads the engine leaves processors to the server and to who asks.
 // stub:     the server alone: vectors of 1,536 numbers that cost nothing.
 import { parseArgs } from "node:util";
 import { benchModel, type BenchShape, type ConvertType, load } from "../lib";
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     clients: { type: "string", default: "64" },
     times: { type: "string", default: "0.5,1,2,4,10" },
     only: { type: "string" },
+    threads: { type: "string" },
   },
 });
 const seconds = Number(values.seconds);
@@ -77,7 +78,11 @@ async function compareClients(model: string): Promise<void> {
 }
 
 async function overload(model: string): Promise<void> {
-  const server = await startServerProcess(["--model", model]);
+  const server = await startServerProcess([
+    "--model",
+    model,
+    ...(values.threads === undefined ? [] : ["--threads", values.threads]),
+  ]);
   try {
     const { rate: capacity } = await closedLoop(server.url, { clients, seconds, textOf });
     console.log(`capacity ${capacity.toFixed(2)} texts/s with ${clients} clients`);

@@ -33,7 +33,7 @@ export async function embedRoute(
   const model = names.check(asked.model);
   const dimensions = checkedDimensions(asked, rules);
   checkRequest(asked, settings.limits, settings.info);
-  const { signal, settle } = requestSignal(reply, settings.requestTimeout);
+  const { signal, settle } = requestSignal(request, reply, settings.requestTimeout);
   try {
     const ready = await settings.pictures.ready(asked.items, signal);
     const { items } = ready;

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { attribution, GmeError, type GmeErrorCode } from "../../index";
 import { type EntryDetails, type GmeIndex, pathJson, type SearchResult } from "../../index-store/index";
+import { goneSignal } from "../request-signal";
 import { readSearchBody, searchAnswerSchema, searchBodySchema } from "./search-body";
 import { ThumbnailCache } from "./thumbnail-cache";
 
@@ -37,7 +38,7 @@ export async function searchRoutes(app: FastifyInstance, options: SearchRoutesOp
   app.post(
     "/search",
     { schema: { body: searchBodySchema, response: { 200: searchAnswerSchema } }, validatorCompiler: unchecked, serializerCompiler: () => JSON.stringify }, // biome-ignore format: one line says it
-    (request, reply) => search(request, goneSignal(reply), options, thumbnails),
+    (request, reply) => search(request, goneSignal(request, reply), options, thumbnails),
   );
   app.get("/thumbnails/:key", async (request, reply) => {
     const key = keyOf(request);
@@ -49,7 +50,7 @@ export async function searchRoutes(app: FastifyInstance, options: SearchRoutesOp
   app.get("/views/:key", async (request, reply) => {
     const key = keyOf(request);
     const side = sideOf(request);
-    return sendPicture(request, reply, `${key}-${side}`, () => view(index, key, side, goneSignal(reply)));
+    return sendPicture(request, reply, `${key}-${side}`, () => view(index, key, side, goneSignal(request, reply)));
   });
   app.get("/entries/:key", async (request) => {
     const entry = await index.entry(keyOf(request));
@@ -83,13 +84,6 @@ async function search(
     .catch((error) => Promise.reject(requestError(error)));
   for (const { key, thumbnail } of results) if (thumbnail !== undefined) thumbnails.add(key, thumbnail);
   return { results: results.map(resultJson), seconds: Number(((performance.now() - started) / 1000).toFixed(3)) };
-}
-
-/** Aborted when the client goes before it has its answer. */
-function goneSignal({ raw }: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  raw.once("close", () => raw.writableFinished || gone.abort(new GmeError("GME_ABORTED", "the client has gone")));
-  return gone.signal;
 }
 
 /** The index speaks of its options, a request has fields. */
