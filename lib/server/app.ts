@@ -1,7 +1,7 @@
 import swagger from "@fastify/swagger";
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import { attribution, version } from "../index";
-import { BatchingService } from "./batching-service";
+import { BatchingService } from "./service/batching-service";
 import { type EmbedRouteSettings, embedRoute, type RequestUsage } from "./embed-route";
 import { answerErrors, type WriteError } from "./error-answers";
 import { statusFor } from "./error-status";
@@ -9,7 +9,7 @@ import { addBodyReader, addConnectionRules, connectionLimits } from "./fastify-s
 import { infoRoutes } from "./info-routes";
 import { ItemPictures } from "./item-pictures";
 import { openMediaRoot } from "./media-root";
-import { ServerMetrics } from "./metrics";
+import { ServerMetrics } from "./service/metrics";
 import { ModelNames } from "./model-names";
 import { clientOf, guardRequests } from "./request-guard";
 import { requestLimits } from "./request-limits";

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { GmeError, type ModelInfo } from "../index";
 import { answerBody } from "./answer-body";
-import type { EmbeddedItem, EmbedService, ReadyItem } from "./embed-service";
+import type { EmbeddedItem, EmbedService, ReadyItem } from "./service/embed-service";
 import { type ItemPictures, warningOf } from "./item-pictures";
 import type { ModelNames } from "./model-names";
 import { checkRequest, type RequestLimits } from "./request-limits";

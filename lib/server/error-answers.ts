@@ -1,6 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { GmeError, printable } from "../index";
-import { BusyError } from "./busy-error";
+import { BusyError } from "./service/busy-error";
 
 /** Status and body of an error's answer, in the dialect of the route that was asked; without a request in the usual one. */
 export type WriteError = (

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsync, FastifyReply } from "fastify";
 import { attribution, version } from "../index";
-import type { BatchingService } from "./batching-service";
-import type { ServedModel } from "./embed-service";
-import type { ServerMetrics } from "./metrics";
+import type { BatchingService } from "./service/batching-service";
+import type { ServedModel } from "./service/embed-service";
+import type { ServerMetrics } from "./service/metrics";
 import type { ModelNames } from "./model-names";
 import { serverName } from "./server-options";
 

@@ -8,7 +8,7 @@ import {
   type ModelInfo,
 } from "../index";
 import { decodeBase64 } from "./base64-picture";
-import type { ReadyItem } from "./embed-service";
+import type { ReadyItem } from "./service/embed-service";
 import { FetchSlots } from "./fetch-slots";
 import { type MediaRoot, readMediaFile } from "./media-root";
 import type { RequestLimits } from "./request-limits";

@@ -1,6 +1,6 @@
 import { GmeError, type GmeModel, version } from "../index";
 import type { GmeIndex } from "../index-store/index";
-import type { ServedModel } from "./embed-service";
+import type { ServedModel } from "./service/embed-service";
 
 export interface ServerOptions {
   /** Loaded, best with `isolate: true`: what crashes the engine then costs the requests that were with it. The server does not close it. */

@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance, LogController } from "fastify";
 import { addRoutes, writeError } from "./app";
-import type { BatchingService } from "./batching-service";
+import type { BatchingService } from "./service/batching-service";
 import { connectionLimits, fastifySettings, logSerializers } from "./fastify-settings";
 import { checkBinding, listenFailed } from "./server-address";
 import {

@@ -1,5 +1,5 @@
 import { inspectImage } from "../../index";
-import type { EmbedService } from "../embed-service";
+import type { EmbedService } from "../service/embed-service";
 import type { ItemPictures } from "../item-pictures";
 import { readAnyImage } from "../wire/wire-image";
 import type { SearchRoutesOptions } from "./search-routes";

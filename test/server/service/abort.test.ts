@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { ReadyItem } from "../../../lib/server/embed-service";
+import type { ReadyItem } from "../../../lib/server/service/embed-service";
 import { samplePaths } from "../../isolated/engine-setup";
 import { openReal, outcomeOf } from "./real-service";
 import { call, texts } from "./stub-model";

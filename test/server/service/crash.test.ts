@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { BatchingService } from "../../../lib/server/batching-service";
-import { type CrashEntry, CrashRecord } from "../../../lib/server/crash-record";
-import type { ReadyItem } from "../../../lib/server/embed-service";
+import { BatchingService } from "../../../lib/server/service/batching-service";
+import { type CrashEntry, CrashRecord } from "../../../lib/server/service/crash-record";
+import type { ReadyItem } from "../../../lib/server/service/embed-service";
 import { poisonProcesses, samplePaths } from "../../isolated/engine-setup";
 import { openReal, outcomeOf, until } from "./real-service";
 import { call, StubModel, texts } from "./stub-model";

@@ -1,8 +1,8 @@
 // Whether the engine answers, as /health and /metrics will say it.
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { BatchingService } from "../../../lib/server/batching-service";
-import { ServerMetrics } from "../../../lib/server/metrics";
+import { BatchingService } from "../../../lib/server/service/batching-service";
+import { ServerMetrics } from "../../../lib/server/service/metrics";
 import { openReal, outcomeOf, until } from "./real-service";
 import { call, StubModel, texts } from "./stub-model";
 

@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { GmeError } from "../../../lib";
-import { BatchingService } from "../../../lib/server/batching-service";
-import { BusyError } from "../../../lib/server/busy-error";
-import type { ServiceSettings } from "../../../lib/server/service-settings";
+import { BatchingService } from "../../../lib/server/service/batching-service";
+import { BusyError } from "../../../lib/server/service/busy-error";
+import type { ServiceSettings } from "../../../lib/server/service/service-settings";
 import { rejectsWith } from "../../helpers/rejects";
 import { call, picture, StubModel, type StubSettings, texts } from "./stub-model";
 

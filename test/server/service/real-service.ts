@@ -1,9 +1,9 @@
 import type { Test } from "tap";
 import { type GmeError, type GmeModel, load, type LoadOptions } from "../../../lib";
-import { BatchingService } from "../../../lib/server/batching-service";
-import type { CrashEntry } from "../../../lib/server/crash-record";
-import { ServerMetrics } from "../../../lib/server/metrics";
-import type { ServiceSettings } from "../../../lib/server/service-settings";
+import { BatchingService } from "../../../lib/server/service/batching-service";
+import type { CrashEntry } from "../../../lib/server/service/crash-record";
+import { ServerMetrics } from "../../../lib/server/service/metrics";
+import type { ServiceSettings } from "../../../lib/server/service/service-settings";
 import { model as file } from "../../isolated/engine-setup";
 
 export interface RealService {

@@ -1,6 +1,6 @@
 import type { EmbedOptions, EmbedResult, EngineProcessReport, GmeInput, ModelInfo } from "../../../lib";
 import { GmeError } from "../../../lib";
-import type { EmbedCall, ReadyItem, ServedModel } from "../../../lib/server/embed-service";
+import type { EmbedCall, ReadyItem, ServedModel } from "../../../lib/server/service/embed-service";
 
 /** What the stub was asked to compute in one call. */
 export interface StubBatch {

@@ -47,7 +47,14 @@ function whyNot(): string | false {
   if (!isOpenToNobody(root) || !isOpenToNobody(dirname(process.execPath))) return "the checkout or node is closed to other users"; // biome-ignore format: one line says it
   if (!existsSync(`${root}/dist/cli/main.js`)) return "dist is not built";
   try {
-    execFileSync("unshare", ["-mn", "--fork", "--kill-child", "sh", "-c", "command -v setpriv && command -v ip && mount --make-rprivate /"]);
+    execFileSync("unshare", [
+      "-mn",
+      "--fork",
+      "--kill-child",
+      "sh",
+      "-c",
+      "command -v setpriv && command -v ip && mount --make-rprivate /",
+    ]);
     return false;
   } catch {
     return "unshare, setpriv or ip is missing, or namespaces are not allowed";

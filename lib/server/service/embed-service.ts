@@ -1,4 +1,4 @@
-import type { EmbedOptions, EmbedResult, EngineProcessReport, GmeInput, ModelInfo, TokenCount } from "../index";
+import type { EmbedOptions, EmbedResult, EngineProcessReport, GmeInput, ModelInfo, TokenCount } from "../../index";
 
 /** The part of a GmeModel that the server works with. */
 export interface ServedModel {

@@ -1,4 +1,4 @@
-import { type EmbedOptions, type EmbedResult, GmeError, type GmeInput, type TokenCount } from "../index";
+import { type EmbedOptions, type EmbedResult, GmeError, type GmeInput, type TokenCount } from "../../index";
 import type { EmbeddedItem, ReadyItem, ServedModel } from "./embed-service";
 import type { QueuedItem } from "./queued-item";
 

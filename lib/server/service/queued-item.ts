@@ -1,4 +1,4 @@
-import type { ModelInfo } from "../index";
+import type { ModelInfo } from "../../index";
 import type { EmbedCall, ReadyItem } from "./embed-service";
 import type { OpenRequest } from "./open-request";
 

@@ -1,4 +1,4 @@
-import { GmeError } from "../index";
+import { GmeError } from "../../index";
 import type { EmbedCall, EmbeddedItem } from "./embed-service";
 import type { QueuedItem } from "./queued-item";
 

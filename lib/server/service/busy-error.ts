@@ -1,4 +1,4 @@
-import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../index";
+import { GmeError, type GmeErrorCode, type GmeErrorDetails } from "../../index";
 
 /** The server cannot take the request now; the same request may succeed later. */
 export class BusyError extends GmeError {

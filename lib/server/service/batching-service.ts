@@ -1,4 +1,4 @@
-import { GmeError } from "../index";
+import { GmeError } from "../../index";
 import { isLoading, isRefusal, type ItemOutcome, runBatch } from "./batch-run";
 import { restartedError, stoppingError } from "./busy-error";
 import { type CrashItem, CrashRecord } from "./crash-record";

@@ -1,4 +1,4 @@
-import { type EmbedOptions, GmeError } from "../index";
+import { type EmbedOptions, GmeError } from "../../index";
 import type { ServedModel } from "./embed-service";
 import type { ServiceSettings } from "./service-settings";
 

@@ -1,4 +1,4 @@
-import { GmeError } from "../index";
+import { GmeError } from "../../index";
 import { BusyError } from "./busy-error";
 import { FairLane } from "./fair-lane";
 import type { ItemSize, Lane, QueuedItem } from "./queued-item";
