@@ -71,6 +71,8 @@ export function npmScript(name: string): string {
   throw new Error(`${name} is not on the PATH`);
 }
 
+const isOldNode = Number(process.versions.node.split(".")[0]) < 22;
+
 export const managers: Record<"npm" | "pnpm" | "yarn1" | "yarn4" | "pnp", () => Manager> = {
   npm: () => ({
     name: "npm",
@@ -100,7 +102,14 @@ export const managers: Record<"npm" | "pnpm" | "yarn1" | "yarn4" | "pnp", () => 
     name: "Yarn 1",
     script: bin("yarn", "bin", "yarn.js"),
     settings: (local, registry) => ({ ".npmrc": `${scopeLine(local)}registry=${registry}\n` }),
-    install: ["install", "--ignore-scripts", "--non-interactive", "--no-progress"],
+    // It takes the newest of what fastify asks for, which declares Node 22; npm and pnpm take the one that package.json names.
+    install: [
+      "install",
+      "--ignore-scripts",
+      "--non-interactive",
+      "--no-progress",
+      ...(isOldNode ? ["--ignore-engines"] : []),
+    ],
     exec: ["--silent", "run"],
     environment: () => ({ YARN_CACHE_FOLDER: cache("yarn-1"), YARN_DISABLE_SELF_UPDATE_CHECK: "1" }),
     replace: (resolutions) => ({ resolutions }),
