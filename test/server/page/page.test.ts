@@ -189,7 +189,13 @@ t.test("a page of a PDF is drawn, and one goes to the pages beside it", { skip }
   await page.getByRole("button", { name: "Search by this picture" }).click();
   await page.locator("#entry").waitFor({ state: "hidden" });
   await page.locator("#chip-name", { hasText: "report.pdf" }).waitFor();
+  // The search by picture and words comes first, and may settle before the one by the picture alone has begun.
+  const byPicture = page.waitForResponse((response) => {
+    const asked = response.request();
+    return asked.url().endsWith("/search") && !asked.postData()?.includes('"query"');
+  });
   await page.locator("#query").fill("");
+  await byPicture;
   await settled(page);
   t.equal(await page.locator(".place").first().textContent(), "page 1");
   t.ok(Number(await page.locator(".score").first().textContent()) > 0.95);
